@@ -1,0 +1,58 @@
+"""The head: an embedding in, eight logits out."""
+
+from torch import Tensor, nn
+
+from emotion.labels import EMOTIONS
+from train.recipe import Recipe
+
+
+class Head(nn.Module):
+    """The MLP of the recipe: LayerNorm, then hidden layers, then eight logits.
+
+    The published one is LayerNorm(512) -> 1024 (batch norm, ReLU, dropout 0.4) -> 512 (batch norm,
+    ReLU, dropout 0.3) -> 256 (ReLU) -> 8.
+
+    Args:
+        dim: D, the length of an embedding.
+        recipe: `hidden`, `batch_norm`, `dropout` and `standardize` are read.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, dim: int, recipe: Recipe) -> None:
+        super().__init__()
+        # Statistics of the training set's embeddings; they stay at 0 and 1 unless the recipe
+        # standardises, and are set before the first step.
+        self.register_buffer("mean", Tensor([0.0]).repeat(dim))
+        self.register_buffer("std", Tensor([1.0]).repeat(dim))
+        layers: list[nn.Module] = [nn.LayerNorm(dim)]
+        width = dim
+        for size, norm, dropout in zip(recipe.hidden, recipe.batch_norm, recipe.dropout, strict=True):
+            layers.append(nn.Linear(width, size))
+            if norm:
+                layers.append(nn.BatchNorm1d(size))
+            layers.append(nn.ReLU())
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+            width = size
+        layers.append(nn.Linear(width, len(EMOTIONS)))
+        self.mlp = nn.Sequential(*layers)
+
+    def forward(
+        self, embedding: Tensor, mean: Tensor | None = None, inv_std: Tensor | None = None
+    ) -> Tensor:
+        """Logits.
+
+        Args:
+            embedding: float32 [B, D].
+            mean: float32 [B, D], a channel's own statistics; the training set's where None.
+            inv_std: float32 [B, D], one over the standard deviation, likewise.
+
+        Returns:
+            float32 [B, 8], in EMOTIONS order.
+        """
+        mean = self.mean if mean is None else mean
+        inv_std = self.std.reciprocal() if inv_std is None else inv_std
+        logits: Tensor = self.mlp((embedding - mean) * inv_std)
+        return logits

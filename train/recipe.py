@@ -1,0 +1,120 @@
+"""A training recipe: everything that decides which weights come out, read from TOML.
+
+The recipes that ship are in `train/recipes/`: `seed.toml`, the published one, and `stream.toml`, the one
+behind the embedded model. A recipe travels inside every checkpoint and every exported graph.
+"""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from emotion.errors import ConfigurationError
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Rate = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One training recipe.
+
+    Attributes:
+        name: what reports call it.
+        whisper: hub name or folder of the Whisper model.
+        audio_backend: what decodes and resamples recordings: `soundfile` (with soxr) or `torchaudio`.
+        context: `padded` runs the encoder over 30 s as Whisper does, `clip` over the clip's own length.
+        layers: encoder layers whose outputs are pooled, counted from 1.
+        final_norm: whether the encoder's final layer norm is applied (last layer only).
+        pooling: statistics over time, concatenated.
+        standardize: whether the head sees embeddings normalised by the training set's mean and
+            standard deviation; only then can a channel's own statistics take their place.
+        prior_s: seconds of speech that the training set's statistics weigh when a channel adapts.
+        hidden: widths of the head's hidden layers.
+        batch_norm: for each hidden layer, whether batch normalisation follows it.
+        dropout: for each hidden layer, its dropout.
+        class_weights: whether the loss weighs classes inversely to their frequency.
+        label_smoothing: of the cross entropy.
+        learning_rate: AdamW's; the peak where the schedule moves it.
+        weight_decay: AdamW's.
+        schedule: `plateau` halves the rate when validation accuracy stalls (patience 3), as published;
+            `one-cycle` warms up and anneals without looking at validation; `constant` does neither.
+        batch_size: clips a step.
+        epochs: passes over the training set; the last one's weights are the result.
+        seed: of everything random.
+    """
+
+    name: str
+    whisper: str = "openai/whisper-base"
+    audio_backend: Literal["soundfile", "torchaudio"] = "soundfile"
+    context: Literal["padded", "clip"] = "clip"
+    layers: tuple[Count, ...] = (6,)
+    final_norm: bool = False
+    pooling: tuple[Literal["mean", "std"], ...] = ("mean",)
+    standardize: bool = True
+    prior_s: Rate = 6.0
+    hidden: tuple[Count, ...] = (1024, 512, 256)
+    batch_norm: tuple[bool, ...] = (True, True, False)
+    dropout: tuple[Share, ...] = (0.4, 0.3, 0.0)
+    class_weights: bool = True
+    label_smoothing: Share = 0.1
+    learning_rate: Rate = 1e-4
+    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 1e-4
+    schedule: Literal["plateau", "one-cycle", "constant"] = "constant"
+    batch_size: Annotated[int, msgspec.Meta(ge=2)] = 32
+    epochs: Count = 90
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 42
+
+    def __post_init__(self) -> None:
+        if not len(self.hidden) == len(self.batch_norm) == len(self.dropout):
+            raise ValueError("hidden, batch_norm and dropout must have the same length")
+        if not self.layers or list(self.layers) != sorted(set(self.layers)):
+            raise ValueError("layers must be ascending and distinct, for example [1, 2, 3, 4]")
+        if self.final_norm and len(self.layers) != 1:
+            raise ValueError("final_norm applies to the last layer alone: give one layer")
+        if not self.pooling or len(set(self.pooling)) != len(self.pooling):
+            raise ValueError('pooling must name "mean", "std" or both, each once')
+
+
+def load_recipe(name: str) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        name: the name of one that ships (`seed`, `stream`) or the path of a TOML file.
+
+    Raises:
+        ConfigurationError: there is no such recipe, or a field of it does not fit.
+    """
+    shipped = resources.files("train") / "recipes"
+    path = Path(name)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise ConfigurationError(f"recipe {name}: no such file")
+        text = path.read_text(encoding="utf-8")
+    else:
+        text = _shipped(shipped, name)
+    try:
+        return recipe_from(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"recipe {name}: not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"recipe {name}: {error}") from error
+
+
+def recipe_from(fields: dict[str, Any]) -> Recipe:
+    """A recipe from its fields, as TOML, a checkpoint or a contract holds them.
+
+    Raises:
+        msgspec.ValidationError: a field is unknown or does not fit.
+    """
+    return msgspec.convert(fields, Recipe)
+
+
+def _shipped(folder: Any, name: str) -> str:
+    file = folder / f"{name}.toml"
+    if not file.is_file():
+        known = ", ".join(sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml")))
+        raise ConfigurationError(f"recipe {name}: expected a .toml file or one of: {known}")
+    return str(file.read_text(encoding="utf-8"))
