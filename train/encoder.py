@@ -1,8 +1,8 @@
-"""Waveform to embedding: log-mel, Whisper's encoder over as much context as there is, pooled over time.
+"""Waveform to embedding: log-mel, Whisper's encoder, pooling over time.
 
 Whisper pads everything to 30 s. With `context = "clip"` the encoder runs over the clip's own frames
-only: 3 s cost a tenth of 30 s, and the emotion is recognised as well or better. Layers above the highest
-one asked for are dropped.
+only: 3 s cost a tenth of 30 s, and the emotion is recognised as well or better. Layers above the
+highest one asked for are dropped.
 """
 
 from pathlib import Path
@@ -44,6 +44,7 @@ class Embedder(nn.Module):
                 f"recipe {recipe.name}: layers {list(recipe.layers)}, but the encoder has {depth}"
             )
         self.recipe = recipe
+        self.config: WhisperConfig = encoder.config
         self.log_mel = LogMel(encoder.config.num_mel_bins)
         self.conv1, self.conv2 = encoder.conv1, encoder.conv2
         self.positions = nn.Parameter(encoder.embed_positions.weight.detach().clone(), False)
@@ -94,12 +95,14 @@ def load_whisper(name: str) -> WhisperEncoder:
     """Whisper's encoder in float32, in evaluation mode, its weights frozen.
 
     Args:
-        name: a hub name such as `openai/whisper-base`, or a folder with a full model or an encoder alone.
+        name: a hub name such as `openai/whisper-base`, or a folder with a full model or an encoder
+            alone.
 
     Raises:
         ConfigurationError: nothing can be loaded from there.
     """
-    if ("/" not in name or Path(name).is_absolute() or name.startswith(".")) and not Path(name).is_dir():
+    looks_local = "/" not in name or Path(name).is_absolute() or name.startswith(".")
+    if looks_local and not Path(name).is_dir():
         raise ConfigurationError(f"--whisper {name}: no such folder; give a folder or a hub name")
     try:
         config: Any = AutoConfig.from_pretrained(name)

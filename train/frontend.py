@@ -1,11 +1,11 @@
 """Waveform to log-mel, as a torch module, so that it can be exported into the ONNX graph.
 
-There is no second front end: training, evaluation and the deployed graph run this one. Its oracle is
-`transformers.WhisperFeatureExtractor` on the signal padded with zeros to 30 s, with which the first
-floor(N / 160) frames agree within 1e-4.
+There is no second front end: training, evaluation and the deployed graph run this one. Its oracle
+is `transformers.WhisperFeatureExtractor` on the signal padded with zeros to 30 s, with which the
+first floor(N / 160) frames agree within 1e-4.
 
-The DFT is a convolution with fixed weights (the Hann window folded in) and the mel filters are a matrix
-product: both export to plain ONNX operators and run wherever a convolution does.
+The DFT is a convolution with fixed weights (the Hann window folded in) and the mel filters are a
+matrix product: both export to plain ONNX operators and run wherever a convolution does.
 """
 
 from typing import Final
@@ -64,8 +64,8 @@ class LogMel(nn.Module):
         real, imaginary = spectrum.chunk(2, dim=1)
         power = real.square() + imaginary.square()
         log_mel = torch.matmul(self.mel, power).clamp(min=FLOOR).log10()
-        # The frames past the last whole one still hear the end of the signal, so they count for the
-        # loudest bin, as they do in the padded signal. Per row: neighbours in a batch must not matter.
+        # The frames past the last whole one still hear the end of the signal, so they count for
+        # the loudest bin, as they do in the padded signal. Per row: neighbours must not matter.
         loudest = log_mel.amax(dim=(1, 2), keepdim=True)
         log_mel = torch.maximum(log_mel, loudest - DYNAMIC_RANGE)
         return (log_mel[:, :, : waveform.shape[1] // HOP] + 4.0) / 4.0

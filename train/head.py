@@ -19,6 +19,7 @@ class Head(nn.Module):
 
     mean: Tensor
     std: Tensor
+    temperature: Tensor
 
     def __init__(self, dim: int, recipe: Recipe) -> None:
         super().__init__()
@@ -26,9 +27,12 @@ class Head(nn.Module):
         # standardises, and are set before the first step.
         self.register_buffer("mean", Tensor([0.0]).repeat(dim))
         self.register_buffer("std", Tensor([1.0]).repeat(dim))
+        # Divides the logits; 1 unless it was fitted so that the probabilities mean what they say.
+        self.register_buffer("temperature", Tensor([1.0]))
         layers: list[nn.Module] = [nn.LayerNorm(dim)]
         width = dim
-        for size, norm, dropout in zip(recipe.hidden, recipe.batch_norm, recipe.dropout, strict=True):
+        hidden = zip(recipe.hidden, recipe.batch_norm, recipe.dropout, strict=True)
+        for size, norm, dropout in hidden:
             layers.append(nn.Linear(width, size))
             if norm:
                 layers.append(nn.BatchNorm1d(size))
@@ -50,9 +54,9 @@ class Head(nn.Module):
             inv_std: float32 [B, D], one over the standard deviation, likewise.
 
         Returns:
-            float32 [B, 8], in EMOTIONS order.
+            float32 [B, 8], in EMOTIONS order, already divided by the temperature.
         """
         mean = self.mean if mean is None else mean
         inv_std = self.std.reciprocal() if inv_std is None else inv_std
         logits: Tensor = self.mlp((embedding - mean) * inv_std)
-        return logits
+        return logits / self.temperature

@@ -1,7 +1,7 @@
 """A training recipe: everything that decides which weights come out, read from TOML.
 
-The recipes that ship are in `train/recipes/`: `seed.toml`, the published one, and `stream.toml`, the one
-behind the embedded model. A recipe travels inside every checkpoint and every exported graph.
+The recipes that ship are in `train/recipes/`: `seed.toml`, the published one, and `stream.toml`,
+the one behind the embedded model. A recipe travels inside every checkpoint and every exported graph.
 """
 
 import tomllib
@@ -24,8 +24,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     Attributes:
         name: what reports call it.
         whisper: hub name or folder of the Whisper model.
-        audio_backend: what decodes and resamples recordings: `soundfile` (with soxr) or `torchaudio`.
-        context: `padded` runs the encoder over 30 s as Whisper does, `clip` over the clip's own length.
+        audio_backend: what decodes and resamples recordings: `soundfile` (with soxr) or
+            `torchaudio`.
+        context: `padded` runs the encoder over 30 s as Whisper does, `clip` over the clip's own
+            length.
         layers: encoder layers whose outputs are pooled, counted from 1.
         final_norm: whether the encoder's final layer norm is applied (last layer only).
         pooling: statistics over time, concatenated.
@@ -39,8 +41,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         label_smoothing: of the cross entropy.
         learning_rate: AdamW's; the peak where the schedule moves it.
         weight_decay: AdamW's.
-        schedule: `plateau` halves the rate when validation accuracy stalls (patience 3), as published;
-            `one-cycle` warms up and anneals without looking at validation; `constant` does neither.
+        schedule: `plateau` halves the rate when validation accuracy stalls (patience 3), as
+            published; `one-cycle` warms up and anneals without looking at validation; `constant`
+            does neither.
         batch_size: clips a step.
         epochs: passes over the training set; the last one's weights are the result.
         seed: of everything random.
