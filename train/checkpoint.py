@@ -2,7 +2,7 @@
 
     run.json             recipe, Whisper's name and dimensions, digests of both files below
     head.safetensors     the head's weights and the training set's statistics
-    encoder.safetensors  Whisper's used layers; the folds of a cross-validation share one, a folder up
+    encoder.safetensors  Whisper's used layers; a cross-validation's folds share one, a folder up
     metrics.json         figures; may be empty
 
 Whisper's layers are stored although the recipes freeze them: a run can then be exported where
