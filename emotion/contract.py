@@ -122,7 +122,9 @@ def from_metadata(metadata: Mapping[str, str], source: str = "") -> Contract:
         try:
             values[field.name] = msgspec.convert(msgspec.json.decode(raw), field.type)
         except msgspec.MsgspecError as error:
-            raise ContractError(field.name, "a valid value", f"{raw[:60]} ({error})", source) from error
+            raise ContractError(
+                field.name, "a valid value", f"{raw[:60]} ({error})", source
+            ) from error
     contract = Contract(**values)
     _check(contract, source)
     return contract

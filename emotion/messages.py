@@ -1,0 +1,358 @@
+"""Wire protocol v1: typed messages and their JSON.
+
+What a client says is parsed with `parse`, which refuses unknown types and unknown fields with the
+nearest known name, and values outside their range; nothing is clamped. What a server says is encoded
+with `encode`.
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from emotion.audio import MAX_RATE, MIN_RATE, Encoding
+from emotion.errors import MessageError
+
+PROTOCOL: Final = "emotion.v1"
+MAX_FRAME_BYTES: Final = 1 << 20  # of a binary frame
+MAX_CONTROL_BYTES: Final = 1 << 16  # of a text frame
+MAX_METADATA_BYTES: Final = 4096
+MAX_CHANNELS: Final = 8
+
+ErrorCode = Literal[
+    "bad_message",
+    "bad_audio",
+    "unsupported",
+    "unauthorized",
+    "too_large",
+    "at_capacity",
+    "idle",
+    "internal",
+]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Probabilities = dict[str, float]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=str.lower):
+    """Root of all messages; `type` is the class's name in lower case."""
+
+
+class ClientMessage(Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Root of what a client says."""
+
+
+class Start(ClientMessage, frozen=True, kw_only=True):
+    """The first message: how the audio is encoded and what is to be done with it.
+
+    Attributes:
+        stream_id: the client's name for the stream; the session's own id where None.
+        encoding: of the binary frames.
+        sample_rate: Hz, 8,000 to 48,000.
+        channels: names of the interleaved channels.
+        analyze: which of them are analysed; where None, `customer` if there is one, else the first.
+        window_s: seconds a window covers, 1 to 10.
+        hop_s: seconds from one window's end to the next, 0.25 to `window_s`.
+        vad: whether windows with too little speech are reported as `silence` and not judged.
+        adapt: whether the session learns each channel's own baseline.
+        metadata: the client's own; at most 4 KiB as JSON.
+    """
+
+    stream_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    encoding: Encoding = "pcm_s16le"
+    sample_rate: Annotated[int, msgspec.Meta(ge=MIN_RATE, le=MAX_RATE)] = 16_000
+    channels: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=MAX_CHANNELS)] = (
+        "mono",
+    )
+    analyze: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)] | None = None
+    window_s: Annotated[float, msgspec.Meta(ge=1, le=10)] = 3.0
+    hop_s: Annotated[float, msgspec.Meta(ge=0.25, le=10)] = 1.0
+    vad: bool = True
+    adapt: bool = False
+    metadata: dict[str, Any] = {}
+
+    @property
+    def analyzed(self) -> tuple[str, ...]:
+        """The channels that are analysed, whether named or by default."""
+        if self.analyze is not None:
+            return self.analyze
+        return ("customer",) if "customer" in self.channels else self.channels[:1]
+
+
+class Flush(ClientMessage, frozen=True, kw_only=True):
+    """Asks for the results of all that has been heard so far, then `flushed` with the same id."""
+
+    id: Annotated[str, msgspec.Meta(max_length=256)] = ""
+
+
+class Keepalive(ClientMessage, frozen=True, kw_only=True):
+    """Holds an idle stream open."""
+
+
+class Stop(ClientMessage, frozen=True, kw_only=True):
+    """No more audio: asks for the results of all that is left and the summary."""
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """The model that judges, as `started` names it."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server holds a session to."""
+
+    max_frame_bytes: int = MAX_FRAME_BYTES
+    max_control_bytes: int = MAX_CONTROL_BYTES
+    idle_timeout_s: float = 30.0
+
+
+class Started(Message, frozen=True, kw_only=True):
+    """The session's id and the configuration in effect."""
+
+    session_id: str
+    stream_id: str
+    encoding: Encoding
+    sample_rate: int
+    channels: tuple[str, ...]
+    analyze: tuple[str, ...]
+    window_s: float
+    hop_s: float
+    vad: bool
+    adapt: bool
+    metadata: dict[str, Any]
+    smoothing_half_life_s: float
+    model: Model
+    limits: Limits
+    protocol: str = PROTOCOL
+
+
+class Smoothed(msgspec.Struct, frozen=True, kw_only=True):
+    """Probabilities smoothed over audio time."""
+
+    label: str
+    probabilities: Probabilities
+
+
+class Emotion(Message, frozen=True, kw_only=True):
+    """A window's judgement.
+
+    Attributes:
+        id: `session_id:seq`, unique.
+        seq: counts the session's `emotion` and `silence` events from 1.
+        start_s: where the window begins, in seconds of audio since the session's start.
+        end_s: where it ends.
+        speech_ratio: share of the window that is speech; None where voice activity is off.
+        adapted_s: seconds of speech behind the channel's statistics; 0 without adaptation.
+        latency_ms: from the receipt of the window's last sample to this event.
+    """
+
+    id: str
+    seq: int
+    stream_id: str
+    channel: str
+    start_s: float
+    end_s: float
+    label: str
+    confidence: float
+    probabilities: Probabilities
+    smoothed: Smoothed
+    speech_ratio: float | None
+    adapted_s: float
+    latency_ms: float
+
+
+class Silence(Message, frozen=True, kw_only=True):
+    """A window with too little speech to judge; the fields are those of `Emotion`."""
+
+    id: str
+    seq: int
+    stream_id: str
+    channel: str
+    start_s: float
+    end_s: float
+    speech_ratio: float
+    latency_ms: float
+
+
+class Flushed(Message, frozen=True, kw_only=True):
+    """Every result up to the `flush` with this id has been sent."""
+
+    id: str
+
+
+class Summary(Message, frozen=True, kw_only=True):
+    """The whole session; windows = inferred + silent + skipped.
+
+    Attributes:
+        audio_s: seconds of audio heard (of each channel).
+        dominant: per channel, the label with the largest mean probability; None where nothing was
+            judged.
+    """
+
+    audio_s: float
+    windows: int
+    inferred: int
+    silent: int
+    skipped: int
+    dominant: dict[str, str | None]
+
+
+class Warning(Message, frozen=True, kw_only=True):
+    """Something the client should know; the session goes on.
+
+    Attributes:
+        code: `skipped_windows` (with `count`), `too_fast` or `incomplete_sample`.
+    """
+
+    code: Literal["skipped_windows", "too_fast", "incomplete_sample"]
+    message: str
+    count: int | None = None
+
+
+class Error(Message, frozen=True, kw_only=True):
+    """What went wrong; where `fatal`, the connection is closed next."""
+
+    code: ErrorCode
+    message: str
+    fatal: bool
+
+
+Event = Emotion | Silence
+ServerMessage = Started | Emotion | Silence | Flushed | Summary | Warning | Error
+
+_CLIENT_MESSAGES: Final[dict[str, type[Start | Flush | Keepalive | Stop]]] = {
+    "start": Start,
+    "flush": Flush,
+    "keepalive": Keepalive,
+    "stop": Stop,
+}
+
+
+def encode(message: Message) -> str:
+    """A message as one JSON object."""
+    return msgspec.json.encode(message).decode()
+
+
+def decode_server(text: str | bytes) -> ServerMessage:
+    """What a server said, for clients; unknown fields are ignored, so that servers may add some.
+
+    Raises:
+        MessageError: the text is not one of the server's messages.
+    """
+    try:
+        message: ServerMessage = msgspec.json.decode(text, type=ServerMessage)
+    except msgspec.MsgspecError as error:
+        raise MessageError("bad_message", f"not a message of {PROTOCOL}: {error}") from error
+    return message
+
+
+def parse(text: str) -> Start | Flush | Keepalive | Stop:
+    """What a client said.
+
+    Raises:
+        MessageError: `bad_message`, or `unsupported` for an encoding this server does not know.
+    """
+    fields = _object(text)
+    kind = fields.get("type")
+    if not isinstance(kind, str) or kind not in _CLIENT_MESSAGES:
+        raise _bad(f"type {_shown(kind)}: expected one of {_listed(_CLIENT_MESSAGES)}")
+    return _converted(kind, fields)
+
+
+def start_from(**fields: Any) -> Start:
+    """A checked `start` from its fields, for callers that have no JSON.
+
+    Raises:
+        MessageError: as `parse`.
+    """
+    message = _converted("start", {"type": "start", **fields})
+    assert isinstance(message, Start)
+    return message
+
+
+def _converted(kind: str, fields: dict[str, Any]) -> Start | Flush | Keepalive | Stop:
+    message_type = _CLIENT_MESSAGES[kind]
+    known = [field.name for field in msgspec.structs.fields(message_type)]
+    for name in fields:
+        if name != "type" and name not in known:
+            raise _bad(f"{kind}: unknown field '{name[:64]}'{_nearest(name, known)}")
+    try:
+        message = msgspec.convert(fields, message_type)
+    except msgspec.ValidationError as error:
+        raise _refused(kind, fields, str(error)) from error
+    if isinstance(message, Start):
+        _check_start(message)
+    return message
+
+
+def _check_start(start: Start) -> None:
+    """What the types of `start` alone do not say.
+
+    Raises:
+        MessageError: `bad_message`.
+    """
+    if start.hop_s > start.window_s:
+        raise _bad(
+            f"start: hop_s is {start.hop_s}: expected 0.25 to window_s, which is {start.window_s}"
+        )
+    if len(set(start.channels)) != len(start.channels):
+        raise _bad(f"start: channels {list(start.channels)}: expected distinct names")
+    for name in start.analyzed:
+        if name not in start.channels:
+            raise _bad(
+                f"start: analyze names '{name}': expected some of channels, {list(start.channels)}"
+            )
+    if len(set(start.analyzed)) != len(start.analyzed):
+        raise _bad(f"start: analyze {list(start.analyzed)}: expected distinct names")
+    size = len(msgspec.json.encode(start.metadata))
+    if size > MAX_METADATA_BYTES:
+        raise _bad(f"start: metadata is {size} bytes: expected at most {MAX_METADATA_BYTES}")
+
+
+def _object(text: str) -> dict[str, Any]:
+    if len(text) > MAX_CONTROL_BYTES:
+        raise MessageError(
+            "too_large",
+            f"a text frame of {len(text)} characters: expected at most {MAX_CONTROL_BYTES}; "
+            "audio goes into binary frames",
+        )
+    try:
+        fields = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise _bad(f"a text frame that is not JSON ({error}): expected one object") from error
+    if not isinstance(fields, dict):
+        raise _bad(f"JSON {type(fields).__name__}: expected an object with a 'type'")
+    return fields
+
+
+def _refused(kind: str, fields: dict[str, Any], reason: str) -> MessageError:
+    """msgspec's reason ("Expected `int` >= 8000 - at `$.sample_rate`") with what was found."""
+    expected, _, where = reason.partition(" - at `$.")
+    name = where.rstrip("`").split("[")[0].split(".")[0]
+    found = f", found {_shown(fields.get(name))}" if name in fields else ""
+    code = "unsupported" if kind == "start" and name == "encoding" else "bad_message"
+    if code == "unsupported":
+        expected = "expected one of pcm_s16le, pcm_f32le, mulaw, alaw"
+    field = f" {name}:" if name else ""
+    return MessageError(code, f"{kind}:{field} {expected}{found}")
+
+
+def _bad(message: str) -> MessageError:
+    return MessageError("bad_message", message)
+
+
+def _shown(value: object) -> str:
+    """A value as JSON, short enough for an error."""
+    return msgspec.json.encode(value).decode(errors="replace")[:80]
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known are {_listed(known)}"
+
+
+def _listed(names: Sequence[str] | dict[str, Any]) -> str:
+    return ", ".join(names) if names else "none"
