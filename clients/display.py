@@ -6,7 +6,7 @@
 import sys
 from typing import Final, Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -23,7 +23,13 @@ COLOURS: Final = {
     "disgust": "green",
     "surprised": "bright_yellow",
 }
-BAR_WIDTH: Final = 24
+TIMES_WIDTH: Final = 17  # 59:57.0 - 60:00.0
+LABEL_WIDTH: Final = 9
+SHARE_WIDTH: Final = 4
+SMOOTHED_WIDTH: Final = 14
+MIN_BAR_WIDTH: Final = 8
+MAX_BAR_WIDTH: Final = 24
+MAX_NAME_WIDTH: Final = 12
 
 
 class Display(Protocol):
@@ -61,7 +67,7 @@ class Lines:
             case Emotion():
                 self._window(message, *_judged(message))
             case Silence():
-                self._window(message, Text("silence", "dim"), "", Text(""), Text(""))
+                self._window(message, Text("silence", "dim"))
             case Warning():
                 self._console.print(Text(f"  {message.message}", "dim italic"))
             case Summary():
@@ -71,30 +77,29 @@ class Lines:
 
     def _begin(self, started: Started) -> None:
         if len(started.analyze) > 1:
-            self._name_width = max(len(name) for name in started.analyze)
+            self._name_width = min(MAX_NAME_WIDTH, max(map(len, started.analyze)))
         model = f"{started.model.name} {started.model.version}"
         self._console.print()
         self._console.print(Text.assemble("  ", (self._title, "bold"), ("  ·  " + model, "dim")))
         self._console.print()
 
-    def _window(
-        self,
-        event: Emotion | Silence,
-        label: Text,
-        bar: ProgressBar | str,
-        share: Text,
-        smooth: Text,
-    ) -> None:
-        row = Table.grid(padding=(0, 2))
-        row.add_column(width=0)
-        row.add_column(justify="right", width=15)
-        row.add_column(width=self._name_width)
-        for width in (9, BAR_WIDTH, 5, 15):
+    def _window(self, event: Emotion | Silence, *cells: RenderableType) -> None:
+        times = Text(f"{_clock(event.start_s):>7} - {_clock(event.end_s):>7}", "dim")
+        name = [Text(event.channel)] if self._name_width else []
+        row = Table.grid(padding=(0, 2, 0, 0))
+        for width in (0, TIMES_WIDTH, *([self._name_width] * len(name)), LABEL_WIDTH):
             row.add_column(width=width, no_wrap=True)
-        name = event.channel if self._name_width else ""
-        times = Text(f"{_clock(event.start_s)} - {_clock(event.end_s)}", "dim")
-        row.add_row("", times, name, label, bar, share, smooth)
+        for width in (self._bar_width, SHARE_WIDTH, SMOOTHED_WIDTH):
+            row.add_column(width=width, no_wrap=True)
+        row.add_row("", times, *name, *cells)
         self._console.print(row)
+
+    @property
+    def _bar_width(self) -> int:
+        """What the other columns leave, within reason."""
+        fixed = TIMES_WIDTH + LABEL_WIDTH + SHARE_WIDTH + SMOOTHED_WIDTH + 2 * 5
+        names = self._name_width + 2 if self._name_width else 0
+        return max(MIN_BAR_WIDTH, min(MAX_BAR_WIDTH, self._console.width - fixed - names))
 
     def _end(self, summary: Summary) -> None:
         counts = f"{summary.inferred} judged, {summary.silent} silent, {summary.skipped} skipped"
@@ -114,9 +119,7 @@ def _judged(event: Emotion) -> tuple[Text, ProgressBar, Text, Text]:
     """An emotion's cells: label, bar, confidence, smoothed."""
     smoothed = event.smoothed
     colour = COLOURS.get(event.label, "white")
-    bar = ProgressBar(
-        1.0, event.confidence, BAR_WIDTH, complete_style=colour, finished_style=colour
-    )
+    bar = ProgressBar(1.0, event.confidence, complete_style=colour, finished_style=colour)
     share = smoothed.probabilities[smoothed.label]
     smooth = Text.assemble(_named(smoothed.label, bold=False), (f" {share:4.0%}", "dim"))
     return _named(event.label), bar, Text(f"{event.confidence:4.0%}"), smooth
