@@ -1,6 +1,6 @@
 """Makes docs/terminal.svg: what `emotion-client local RECORDING` shows, as it shows it.
 
-    python docs/picture.py RECORDING docs/terminal.svg
+python docs/picture.py RECORDING docs/terminal.svg
 """
 
 import io
