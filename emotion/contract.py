@@ -22,6 +22,9 @@ PREFIX: Final = "emotion."
 SAMPLE_RATE: Final = 16_000
 """Hz; the only rate the models hear (Whisper's)."""
 
+SHORTEST_WINDOW: Final = SAMPLE_RATE // 2
+"""Samples; what a session may ask a model to judge, so no model may ask for more."""
+
 Graph = Literal["encoder", "classifier", "monitor"]
 Precision = Literal["fp32", "fp16", "int8"]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -139,6 +142,10 @@ def _check(contract: Contract, source: str) -> None:
     if contract.min_samples > contract.max_samples:
         raise ContractError(
             "min_samples", f"at most {contract.max_samples}", str(contract.min_samples), source
+        )
+    if contract.min_samples > SHORTEST_WINDOW:
+        raise ContractError(
+            "min_samples", f"at most {SHORTEST_WINDOW}", str(contract.min_samples), source
         )
     for name in ("embedding_mean", "embedding_std"):
         try:
