@@ -17,9 +17,9 @@ from emotion.errors import MessageError
 PROTOCOL: Final = "emotion.v1"
 MAX_FRAME_BYTES: Final = 1 << 20  # of a binary frame
 MAX_CONTROL_BYTES: Final = 1 << 16  # of a text frame
+MAX_NESTING: Final = 32  # of arrays and objects in a text frame
 MAX_METADATA_BYTES: Final = 4096
 MAX_CHANNELS: Final = 8
-MAX_NESTING: Final = 32  # of arrays and objects in a text frame
 
 ErrorCode = Literal[
     "bad_message",
