@@ -124,7 +124,7 @@ def from_metadata(metadata: Mapping[str, str], source: str = "") -> Contract:
             raise ContractError(field.name, "a value", "nothing", source)
         try:
             values[field.name] = msgspec.convert(msgspec.json.decode(raw), field.type)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             raise ContractError(
                 field.name, "a valid value", f"{raw[:60]} ({error})", source
             ) from error
