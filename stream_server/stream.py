@@ -72,9 +72,7 @@ class Stream:
         self._wake = asyncio.Event()  # the session may have something to do
         self._progress = asyncio.Event()  # a reply was sent
         self._draining = asyncio.Event()
-        self._end: MessageError | ConnectionClosed | None = (
-            None  # what ended the session, if not stop
-        )
+        self._end: MessageError | ConnectionClosed | _Deaf | None = None  # if not `stop`
         self._stopped = False
         self._judging = False
         self._now = asyncio.get_running_loop().time
