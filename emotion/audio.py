@@ -79,13 +79,21 @@ class Decoder:
         """
         joined = self._rest + bytes(data)
         whole = len(joined) - len(joined) % self._frame_bytes
-        flat = _decode(joined[:whole], self._encoding)
-        if self._encoding == "pcm_f32le":
-            self._refuse_non_finite(flat)
+        flat = self._decode(joined[:whole])
         self._rest = joined[whole:]
         samples = flat.reshape(-1, self._channels)
         self.frames += len(samples)
         return samples
+
+    def _decode(self, data: bytes) -> Samples:
+        """Whole samples to float32 [n]; float samples beyond -1 to 1 are clipped."""
+        if self._encoding == "pcm_s16le":
+            return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(FULL_SCALE)
+        if self._encoding == "pcm_f32le":
+            values = np.frombuffer(data, "<f4").astype(np.float32)
+            self._refuse_non_finite(values)  # first: clipping would make 1.0 of an infinity
+            return np.clip(values, -1.0, 1.0)
+        return _G711[self._encoding][np.frombuffer(data, np.uint8)]
 
     def _refuse_non_finite(self, flat: Samples) -> None:
         bad = np.flatnonzero(~np.isfinite(flat))
@@ -95,16 +103,6 @@ class Decoder:
                 f"sample {frame} is {flat[bad[0]]}: expected finite float32 values from -1 to 1; "
                 "check the declared encoding and byte order"
             )
-
-
-def _decode(data: bytes, encoding: str) -> Samples:
-    """Whole samples to float32 [n]; float samples beyond -1 to 1 are clipped."""
-    if encoding == "pcm_s16le":
-        return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(FULL_SCALE)
-    if encoding == "pcm_f32le":
-        values = np.frombuffer(data, "<f4").astype(np.float32)
-        return np.clip(values, -1.0, 1.0)
-    return _G711[encoding][np.frombuffer(data, np.uint8)]
 
 
 class Resampler:
@@ -152,9 +150,11 @@ def resample(samples: Samples, rate: int) -> Samples:
 
 def to_pcm(samples: Samples) -> Pcm:
     """float32, -1 to 1 -> int16, rounded; what lies beyond full scale is clipped."""
-    scaled = np.rint(samples * np.float32(FULL_SCALE))
-    pcm: Pcm = np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-    return pcm
+    scaled = samples * np.float32(FULL_SCALE)
+    np.rint(scaled, out=scaled)
+    np.minimum(scaled, FULL_SCALE - 1, out=scaled)  # np.clip costs three times as much on 20 ms
+    np.maximum(scaled, -FULL_SCALE, out=scaled)
+    return scaled.astype(np.int16)
 
 
 def from_pcm(pcm: Pcm) -> Samples:

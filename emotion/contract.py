@@ -22,6 +22,9 @@ PREFIX: Final = "emotion."
 SAMPLE_RATE: Final = 16_000
 """Hz; the only rate the models hear (Whisper's)."""
 
+SHORTEST_WINDOW: Final = SAMPLE_RATE // 2
+"""Samples; what a session may ask a model to judge, so no model may ask for more."""
+
 Graph = Literal["encoder", "classifier", "monitor"]
 Precision = Literal["fp32", "fp16", "int8"]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -121,7 +124,7 @@ def from_metadata(metadata: Mapping[str, str], source: str = "") -> Contract:
             raise ContractError(field.name, "a value", "nothing", source)
         try:
             values[field.name] = msgspec.convert(msgspec.json.decode(raw), field.type)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             raise ContractError(
                 field.name, "a valid value", f"{raw[:60]} ({error})", source
             ) from error
@@ -139,6 +142,10 @@ def _check(contract: Contract, source: str) -> None:
     if contract.min_samples > contract.max_samples:
         raise ContractError(
             "min_samples", f"at most {contract.max_samples}", str(contract.min_samples), source
+        )
+    if contract.min_samples > SHORTEST_WINDOW:
+        raise ContractError(
+            "min_samples", f"at most {SHORTEST_WINDOW}", str(contract.min_samples), source
         )
     for name in ("embedding_mean", "embedding_std"):
         try:

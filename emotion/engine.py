@@ -18,7 +18,7 @@ import onnxruntime
 
 from emotion.adapt import Baseline
 from emotion.audio import Pcm, from_pcm
-from emotion.contract import Contract, from_metadata
+from emotion.contract import SAMPLE_RATE, Contract, from_metadata
 from emotion.errors import AudioError, ContractError, DeviceError, ModelError, ModelNotFoundError
 from emotion.vad import MIN_SPEECH_RATIO, VoiceActivity, VoiceTrack, silero_path
 
@@ -170,7 +170,7 @@ def _new_speech_s(window: Window, track: VoiceTrack | None) -> float:
     """Seconds of the window's speech that the baseline does not know yet."""
     start = max(window.start, window.counted)
     if track is None:
-        return max(0, window.end - start) / 16_000
+        return max(0, window.end - start) / SAMPLE_RATE
     return track.speech_s(start, window.end)
 
 
@@ -199,15 +199,14 @@ def load_engine(model: Path | None = None, device: Device = "auto") -> Engine:
         raise ModelNotFoundError(
             f"{path}: no such file; expected a folder that emotion-export wrote, with monitor.onnx"
         )
-    contract = _verified(_open(path, CPU), path, "monitor")
+    on_cpu = _open(path, CPU)
+    contract = _verified(on_cpu, path, "monitor")
     provider = _provider(contract, device, path)
-    monitor = _open(path, provider)
+    monitor = on_cpu if provider == CPU else _open(path, provider)
     classifier = None
     other = folder / "classifier.onnx"
     if contract.adaptable and other.is_file():
-        classifier = _open(
-            other, CPU
-        )  # a few matrix products of one row: no device pays for the trip
+        classifier = _open(other, CPU)  # one row: no device pays for the trip
         _same_model(contract, _verified(classifier, other, "classifier"), other)
     voice = VoiceActivity(_open(silero_path(), CPU))
     engine = Engine(contract, "cuda" if provider == CUDA else "cpu", monitor, classifier, voice)

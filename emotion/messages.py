@@ -17,6 +17,7 @@ from emotion.errors import ErrorCode, MessageError
 PROTOCOL: Final = "emotion.v1"
 MAX_FRAME_BYTES: Final = 1 << 20  # of a binary frame
 MAX_CONTROL_BYTES: Final = 1 << 16  # of a text frame
+MAX_NESTING: Final = 32  # of arrays and objects in a text frame
 MAX_METADATA_BYTES: Final = 4096
 MAX_CHANNELS: Final = 8
 
@@ -234,7 +235,7 @@ def decode_server(text: str | bytes) -> ServerMessage:
     """
     try:
         message: ServerMessage = msgspec.json.decode(text, type=ServerMessage)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise MessageError("bad_message", f"not a message of {PROTOCOL}: {error}") from error
     return message
 
@@ -247,13 +248,18 @@ def parse(text: str) -> Start | Flush | Keepalive | Stop:
     """
     fields = _object(text)
     kind = fields.get("type")
-    if not isinstance(kind, str) or kind not in _CLIENT_MESSAGES:
-        raise _bad(f"type {_shown(kind)}: expected one of {_listed(_CLIENT_MESSAGES)}")
+    if not isinstance(kind, str):
+        raise _bad(f"no type: expected a text, one of {_listed(_CLIENT_MESSAGES)}")
+    if kind not in _CLIENT_MESSAGES:
+        raise _bad(f"unknown type {kind[:64]!r}{_nearest(kind, list(_CLIENT_MESSAGES))}")
     return _converted(kind, fields)
 
 
 def start_from(**fields: Any) -> Start:
     """A checked `start` from its fields, for callers that have no JSON.
+
+    Args:
+        fields: as in `Start`, in the types that JSON has.
 
     Raises:
         MessageError: as `parse`.
@@ -264,11 +270,13 @@ def start_from(**fields: Any) -> Start:
 
 
 def _converted(kind: str, fields: dict[str, Any]) -> Start | Flush | Keepalive | Stop:
+    if _deeper(fields, MAX_NESTING):
+        raise _bad(f"{kind}: nested deeper than {MAX_NESTING} levels")
     message_type = _CLIENT_MESSAGES[kind]
     known = [field.name for field in msgspec.structs.fields(message_type)]
     for name in fields:
         if name != "type" and name not in known:
-            raise _bad(f"{kind}: unknown field '{name[:64]}'{_nearest(name, known)}")
+            raise _bad(f"{kind}: unknown field {name[:64]!r}{_nearest(name, known)}")
     try:
         message = msgspec.convert(fields, message_type)
     except msgspec.ValidationError as error:
@@ -293,11 +301,15 @@ def _check_start(start: Start) -> None:
     for name in start.analyzed:
         if name not in start.channels:
             raise _bad(
-                f"start: analyze names '{name}': expected some of channels, {list(start.channels)}"
+                f"start: analyze names {name!r}: expected some of channels, {list(start.channels)}"
             )
     if len(set(start.analyzed)) != len(start.analyzed):
         raise _bad(f"start: analyze {list(start.analyzed)}: expected distinct names")
-    size = len(msgspec.json.encode(start.metadata))
+    try:
+        size = len(msgspec.json.encode(start.metadata))
+        msgspec.json.encode(start)
+    except (TypeError, ValueError, OverflowError) as error:  # only where it did not come as JSON
+        raise _bad(f"start: it cannot be written as JSON ({error})") from error
     if size > MAX_METADATA_BYTES:
         raise _bad(f"start: metadata is {size} bytes: expected at most {MAX_METADATA_BYTES}")
 
@@ -336,7 +348,15 @@ def _bad(message: str) -> MessageError:
 
 def _shown(value: object) -> str:
     """A value as JSON, short enough for an error."""
-    return msgspec.json.encode(value).decode(errors="replace")[:80]
+    return msgspec.json.encode(value, enc_hook=repr).decode(errors="replace")[:80]
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether arrays and objects are nested deeper than so many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(item, levels - 1) for item in inner)
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
+from emotion.audio import from_pcm
 from emotion.engine import Device, Engine, Window, load_engine
 from emotion.errors import AudioError
 from emotion.messages import Event, Flushed, Summary, Warning, start_from
@@ -95,10 +96,10 @@ class Monitor:
         Raises:
             AudioError: another type or shape, or a sample that is not finite.
         """
-        rows = _rows(samples, self._width)
+        array = _checked(samples, self._width)
         events: list[Event] = []
-        for first in range(0, len(rows), self._slice):
-            part = rows[first : first + self._slice]
+        for first in range(0, len(array), self._slice):
+            part = _floats(array[first : first + self._slice])
             self._session.feed(part.tobytes(), time.monotonic())
             events += self._events()
         return events
@@ -119,16 +120,22 @@ class Monitor:
         return [item for item in items if not isinstance(item, Flushed | Warning | Summary)]
 
 
-def _rows(samples: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.float32]:
-    """Samples as little-endian float32 [n, width]."""
+def _checked(samples: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.generic]:
+    """Samples of a known type as [n, width]."""
     array = np.asarray(samples)
-    if array.dtype == np.int16:
-        array = array.astype(np.float32) / np.float32(32_768)
-    elif array.dtype not in (np.float32, np.float64):
+    if array.dtype not in (np.int16, np.float32, np.float64):
         raise AudioError(f"samples of type {array.dtype}: expected float32, float64 or int16")
     if array.ndim == 1 and width == 1:
         array = array[:, np.newaxis]
     if array.ndim != 2 or array.shape[1] != width:
         expected = "[n]" if width == 1 else f"[n, {width}]"
         raise AudioError(f"samples of shape {list(array.shape)}: expected {expected}")
-    return np.ascontiguousarray(array, "<f4")
+    return array
+
+
+def _floats(array: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+    """Samples as little-endian float32, -1 to 1."""
+    if array.dtype == np.int16:
+        return from_pcm(array.astype(np.int16))
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+        return array.astype("<f4")

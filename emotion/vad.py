@@ -95,7 +95,7 @@ class VoiceActivity:
             feeds = {"input": np.hstack([context, frame]), "state": state, "sr": rate}
             probability, state = self._session.run(None, feeds)
             speech[i] = probability[0, 0] >= SPEECH_PROBABILITY
-            context = frame[:, -CONTEXT:]
+            context = frame[:, -CONTEXT:].copy()  # a view would keep all of the waveform alive
         heard = np.concatenate([track.speech, speech])[-MEMORY_FRAMES:]
         return VoiceTrack(track.position + whole * FRAME, state, context, heard)
 

@@ -47,6 +47,10 @@ MAX_HOLD_S: Final = 5.0
 log = logging.getLogger(__name__)
 
 
+class _Deaf(Exception):
+    """The client does not read what it is sent; its connection has been cut."""
+
+
 class Stream:
     """Serves one connection.
 
@@ -68,9 +72,7 @@ class Stream:
         self._wake = asyncio.Event()  # the session may have something to do
         self._progress = asyncio.Event()  # a reply was sent
         self._draining = asyncio.Event()
-        self._end: MessageError | ConnectionClosed | None = (
-            None  # what ended the session, if not stop
-        )
+        self._end: MessageError | ConnectionClosed | _Deaf | None = None  # if not `stop`
         self._stopped = False
         self._judging = False
         self._now = asyncio.get_running_loop().time
@@ -82,6 +84,8 @@ class Stream:
                 await self._serve()
         except MessageError as error:
             await self._refuse(error)
+        except _Deaf:
+            log.info("session %s: the client does not read and is given up", self.id)
         except ConnectionClosed as closed:
             log.info("session %s: the client went away (%s)", self.id, closed)
         except Exception:
@@ -163,7 +167,7 @@ class Stream:
                     await self._hear(session, start, message)
         except AudioError as error:
             self._end = MessageError("bad_audio", str(error))
-        except (MessageError, ConnectionClosed) as end:
+        except (MessageError, ConnectionClosed, _Deaf) as end:
             self._end = end
         self._wake.set()
 
@@ -214,7 +218,7 @@ class Stream:
         try:
             message = parse(text)
         except MessageError as error:
-            await self._tell(error.message)
+            await self._send(Error(code=error.code, message=error.message, fatal=False))
             return
         if self._stopped or isinstance(message, Start):
             second = "start came twice" if isinstance(message, Start) else "a message after stop"
@@ -248,11 +252,11 @@ class Stream:
                 self._wake.clear()
                 if self._draining.is_set():
                     self._stop(session)
-                while session.ready and not isinstance(self._end, ConnectionClosed):
+                while session.ready and not isinstance(self._end, ConnectionClosed | _Deaf):
                     await self._next(session)
                 if self._end is not None:
                     return
-        except (MessageError, ConnectionClosed) as end:
+        except (MessageError, ConnectionClosed, _Deaf) as end:
             self._end = end
 
     async def _next(self, session: Session) -> None:
@@ -279,7 +283,7 @@ class Stream:
                 await self._connection.send(encode(message))
         except TimeoutError:
             self._connection.transport.abort()
-            raise MessageError("idle", "the client does not read") from None
+            raise _Deaf from None
 
     async def _refuse(self, error: MessageError) -> None:
         """Says what went wrong, and closes with the code that belongs to it."""
@@ -287,5 +291,5 @@ class Stream:
         try:
             await self._send(Error(code=error.code, message=error.message, fatal=True))
             await self._connection.close(CLOSE_CODES[error.code], error.code)
-        except (ConnectionClosed, MessageError):
+        except (ConnectionClosed, _Deaf):
             log.debug("session %s: the client did not wait for the reason", self.id)
