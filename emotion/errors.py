@@ -13,6 +13,20 @@
 Each message names what was wrong, what was expected and, where there is something to do, what to do.
 """
 
+from typing import Literal
+
+ErrorCode = Literal[
+    "bad_message",
+    "bad_audio",
+    "unsupported",
+    "unauthorized",
+    "too_large",
+    "at_capacity",
+    "idle",
+    "internal",
+]
+"""The protocol's error codes."""
+
 
 class EmotionError(Exception):
     """Root of all errors that a user or a client can cause."""
@@ -30,7 +44,7 @@ class MessageError(EmotionError, ValueError):
         message: what was wrong, what was expected, what to do.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from emotion.audio import MAX_RATE, MIN_RATE, Encoding
-from emotion.errors import MessageError
+from emotion.errors import ErrorCode, MessageError
 
 PROTOCOL: Final = "emotion.v1"
 MAX_FRAME_BYTES: Final = 1 << 20  # of a binary frame
@@ -21,16 +21,6 @@ MAX_NESTING: Final = 32  # of arrays and objects in a text frame
 MAX_METADATA_BYTES: Final = 4096
 MAX_CHANNELS: Final = 8
 
-ErrorCode = Literal[
-    "bad_message",
-    "bad_audio",
-    "unsupported",
-    "unauthorized",
-    "too_large",
-    "at_capacity",
-    "idle",
-    "internal",
-]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Probabilities = dict[str, float]
 
@@ -345,7 +335,7 @@ def _refused(kind: str, fields: dict[str, Any], reason: str) -> MessageError:
     expected, _, where = reason.partition(" - at `$.")
     name = where.rstrip("`").split("[")[0].split(".")[0]
     found = f", found {_shown(fields.get(name))}" if name in fields else ""
-    code = "unsupported" if kind == "start" and name == "encoding" else "bad_message"
+    code: ErrorCode = "unsupported" if kind == "start" and name == "encoding" else "bad_message"
     if code == "unsupported":
         expected = "expected one of pcm_s16le, pcm_f32le, mulaw, alaw"
     field = f" {name}:" if name else ""

@@ -2,8 +2,9 @@
 
     run.json             recipe, Whisper's name and dimensions, digests of both files below
     head.safetensors     the head's weights and the training set's statistics
-    encoder.safetensors  Whisper's used layers; a cross-validation's folds share one, a folder up
-    metrics.json         figures; may be empty
+    encoder.safetensors  Whisper's used layers; the folds of a crossval share one, a folder up
+    metrics.json         figures, by protocol; may be empty
+    clips.json           names of the clips trained on and of those held out; may be absent
 
 Whisper's layers are stored although the recipes freeze them: a run can then be exported where
 Whisper's hub cannot be reached, and nobody can exchange the weights under it. They take half the
@@ -118,6 +119,39 @@ def load_checkpoint(folder: Path, whisper: str | None = None) -> Checkpoint:
     _verify(head, run["head_sha256"], f"{folder}: the head's weights")
     metrics = _read_json(folder / "metrics.json")
     return Checkpoint(recipe, embedder, head.eval().requires_grad_(False), metrics)
+
+
+@dataclass(frozen=True)
+class ClipNames:
+    """Which recordings a run has seen, by the files' names without endings.
+
+    Attributes:
+        train: clips its weights come from; never to be judged on.
+        held_out: clips it was measured on.
+    """
+
+    train: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+
+def save_clip_names(folder: Path, names: ClipNames) -> None:
+    """Writes clips.json."""
+    write_json(folder / "clips.json", {"train": names.train, "held_out": names.held_out})
+
+
+def load_clip_names(folder: Path) -> ClipNames:
+    """Reads clips.json; both lists are empty where the run has none.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    path = folder / "clips.json"
+    if not path.is_file():
+        return ClipNames((), ())
+    try:
+        return msgspec.convert(_read_json(path), ClipNames)
+    except msgspec.ValidationError as error:
+        raise ModelError(f"{path}: not lists of clips: {error}") from error
 
 
 def weights_sha256(module: nn.Module) -> str:

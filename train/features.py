@@ -1,8 +1,8 @@
 """Cached embeddings: a clip goes through Whisper once, whoever asks and however often.
 
 An entry's name is the digest of the recording's bytes, its folder's name the digest of everything
-else that decides the embedding. One file a clip, each whole or absent: Ctrl-C loses at most one clip's
-work.
+else that decides the embedding. One file a clip, each whole or absent: Ctrl-C loses at most one
+clip's work.
 """
 
 import hashlib

@@ -46,6 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             does neither.
         batch_size: clips a step.
         epochs: passes over the training set; the last one's weights are the result.
+        songs: whether the training actors' songs are learnt from where speech alone is tested.
         seed: of everything random.
     """
 
@@ -68,6 +69,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     schedule: Literal["plateau", "one-cycle", "constant"] = "constant"
     batch_size: Annotated[int, msgspec.Meta(ge=2)] = 32
     epochs: Count = 90
+    songs: bool = False
     seed: Annotated[int, msgspec.Meta(ge=0)] = 42
 
     def __post_init__(self) -> None:

@@ -1,0 +1,175 @@
+"""Torch modules to ONNX files: one file each, dynamic batch and length, the contract inside."""
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import onnx
+import onnx_ir
+import torch
+from torch import Tensor
+from torch.export import Dim
+
+from emotion.contract import SAMPLE_RATE, Contract, Graph, Precision, pack, to_metadata
+from emotion.errors import ConfigurationError
+from emotion.labels import EMOTIONS
+from export.graphs import INPUTS, OUTPUTS, Networks
+from train.encoder import CONTEXT_SAMPLES
+from train.recipe import Recipe
+
+OPSET: Final = 20
+"""Gelu as one operator came with 20; ONNX Runtime and its web build have kernels for all of it."""
+
+MIN_SAMPLES: Final = SAMPLE_RATE // 4
+MAX_SAMPLES: Final = CONTEXT_SAMPLES
+MAX_BATCH: Final = 1024
+
+GRAPHS: Final[tuple[Graph, ...]] = ("encoder", "classifier", "monitor")
+
+LICENCE: Final = (
+    "Encoder: OpenAI Whisper, MIT. Classifier: trained on RAVDESS (Livingstone and Russo 2018), "
+    "CC BY-NC-SA 4.0, so for non-commercial use; retrain it on other recordings for any other."
+)
+DATA: Final = (
+    "RAVDESS, speech and song of 24 professional actors, North American English, acted "
+    "(doi 10.1371/journal.pone.0196391)"
+)
+
+
+def contract_of(
+    graph: Graph,
+    networks: Networks,
+    metrics: dict[str, Any],
+    *,
+    precision: Precision = "fp32",
+    target: str = "",
+    version: str = "1",
+) -> Contract:
+    """What a graph says about itself.
+
+    Args:
+        graph: which of the three.
+        networks: where the recipe and the corpus's statistics come from.
+        metrics: figures on clips that the model never trained on.
+        precision: number format of the weights.
+        target: instruction set of an int8 file, empty otherwise.
+        version: the model's version, for people.
+    """
+    recipe: Recipe = networks.embedder.recipe
+    return Contract(
+        graph=graph,
+        name=f"emotion-monitor {recipe.name}",
+        version=version,
+        labels=EMOTIONS,
+        sample_rate=SAMPLE_RATE,
+        min_samples=MIN_SAMPLES,
+        max_samples=MAX_SAMPLES,
+        embedding_dim=networks.embedder.dim,
+        embedding_mean=pack(networks.head.mean.numpy()),
+        embedding_std=pack(networks.head.std.numpy()),
+        adaptable=recipe.standardize,
+        prior_s=recipe.prior_s,
+        precision=precision,
+        target=target,
+        opset=OPSET,
+        recipe=msgspec.to_builtins(recipe),
+        metrics=metrics,
+        licence=LICENCE,
+        data=DATA,
+    )
+
+
+def convert(networks: Networks, graph: Graph) -> onnx.ModelProto:
+    """One graph as an ONNX model, without a contract yet.
+
+    Node names are the torch modules' (`embedder.layers.3.fc2/MatMul`), so that quantization can be
+    told what to leave alone and an ONNX viewer shows where one is.
+
+    Raises:
+        ConfigurationError: the exporter could not follow the graph.
+    """
+    rows = torch.zeros(2, networks.embedder.dim)
+    waveform = torch.zeros(2, 3 * SAMPLE_RATE)
+    example: tuple[Tensor, ...] = (rows, rows, rows + 1) if graph == "classifier" else (waveform,)
+    batch, samples = Dim("batch", max=MAX_BATCH), Dim("samples", min=MIN_SAMPLES, max=MAX_SAMPLES)
+    dynamic = {0: batch} if graph == "classifier" else {0: batch, 1: samples}
+    with quiet_exporter(), torch.no_grad():
+        program = torch.onnx.export(
+            networks.graph(graph),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=INPUTS[graph],
+            output_names=OUTPUTS[graph],
+            dynamic_shapes={name: dynamic for name in INPUTS[graph]},
+            verbose=False,
+        )
+    if program is None:
+        raise ConfigurationError(f"{graph}: torch's exporter returned nothing")
+    return _tidy(program.model)
+
+
+def write(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
+    """Puts the contract into a model, checks it and saves it as one file, the same bytes every time.
+
+    Raises:
+        onnx.checker.ValidationError: the model is not valid ONNX.
+        onnx.shape_inference.InferenceError: its shapes contradict each other.
+    """
+    onnx.helper.set_model_props(model, to_metadata(contract))
+    model.producer_name, model.producer_version = "emotion-export", ""
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(model.SerializeToString(deterministic=True))
+    temporary.replace(path)
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Hides what torch's exporter says about itself; its failures are still raised."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # torch.export's own use of what it deprecates.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            # The classifier's three inputs share one batch axis, as they should.
+            warnings.filterwarnings("ignore", message="# The axis name", category=UserWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _tidy(model: onnx_ir.Model) -> onnx.ModelProto:
+    """Names nodes by their modules and drops the exporter's notes, which hold paths and source."""
+    seen: Counter[str] = Counter()
+    for node in model.graph:
+        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]")
+        module = next((s for s in reversed(_names(scopes)[:-1]) if s), "")
+        name = f"{module}/{node.op_type}"
+        seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
+        node.metadata_props.clear()
+        node.doc_string = None
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
+    for value in [*model.graph.inputs, *model.graph.outputs]:
+        value.metadata_props.clear()
+    proto: onnx.ModelProto = onnx_ir.to_proto(model)
+    # Shape inference makes these again; the quantizer stumbles over the ones for weights it replaces.
+    del proto.graph.value_info[:]
+    return proto
+
+
+def _names(scopes: str) -> list[str]:
+    """The exporter writes the scopes as a Python list of strings."""
+    return [part.strip().strip("'\"") for part in scopes.strip("[]").split(",")]

@@ -1,0 +1,189 @@
+"""int8 weights, and where integer arithmetic is used: chosen by accuracy, right on every x86.
+
+Two kinds of int8 stand side by side in one file:
+
+    computed  encoder linears: MatMulInteger, activations quantized as they come (dynamic). Fast.
+    stored    everything else that is large: int8 or float16 in the file, float32 in memory, because
+              the conversion is a constant that ONNX Runtime folds when it loads. Small, and exact
+              enough; a graph that only stores int8 stays independent of a batch's other rows.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+from onnxruntime.quantization import QuantType
+from optimum.onnxruntime import ORTQuantizer
+from optimum.onnxruntime.configuration import AutoQuantizationConfig, QuantizationConfig
+from transformers import PretrainedConfig
+
+Target = Literal["avx2", "avx512_vnni", "arm64"]
+
+TARGETS: Final[tuple[Target, ...]] = get_args(Target)
+
+LARGE: Final = 16_384
+"""Elements; smaller weights stay float32."""
+
+
+def quantization_config(target: Target, nodes: list[str]) -> QuantizationConfig:
+    """How optimum quantizes for an instruction set.
+
+    `avx2` is the default and right on every x86. Its kernels for u8 activations by s8 weights add two
+    products in 16 bits with saturation (VPMADDUBSW): 255 * 127 * 2 does not fit, 255 * 64 * 2 does, so
+    weights take 7 bits. Unsigned weights would not saturate either, but have no VNNI kernel in ONNX
+    Runtime before AVX-VNNI-INT8 and so run at half the speed on most servers.
+
+    Args:
+        target: the instruction set.
+        nodes: names of the MatMul nodes that compute in int8.
+    """
+    options = {"is_static": False, "operators_to_quantize": ["MatMul"], "nodes_to_quantize": nodes}
+    if target == "arm64":
+        return AutoQuantizationConfig.arm64(**options)
+    if target == "avx512_vnni":
+        return AutoQuantizationConfig.avx512_vnni(**options)
+    config = AutoQuantizationConfig.avx2(**options, reduce_range=True)
+    config.weights_dtype = QuantType.QInt8
+    return config
+
+
+def quantize(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
+    """An int8 model of a float32 one.
+
+    Args:
+        model: one of the graphs, as `convert` made it; left as it is.
+        target: the instruction set.
+    """
+    quantized = _compute_int8(model, target) if computed(model) else _copy(model)
+    store_int8(quantized)
+    store_half(quantized)
+    del quantized.graph.value_info[:]
+    return quantized
+
+
+def computed(model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that compute in int8: the encoder's linears but the last layer's fc2.
+
+    What the last fc2 hears has one channel far louder than the others: alone it causes half of the
+    whole error in the embedding, for a twelfth of the arithmetic.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    linears = [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "MatMul" and node.input[1] in weights and ".layers." in node.name
+    ]
+    last = max((name for name in linears if ".fc2/" in name), default="")
+    return [name for name in linears if name != last]
+
+
+def store_int8(model: onnx.ModelProto) -> None:
+    """Stores the weights of float32 linears and convolutions as int8 with a scale per output."""
+    for node in list(model.graph.node):
+        if node.op_type not in {"MatMul", "Gemm", "Conv"} or "log_mel" in node.name:
+            continue
+        weight = _large_weight(model, node.input[1])
+        if weight is not None:
+            outputs_first = node.op_type == "Conv" or _attribute(node, "transB") == 1
+            _store_int8(model, node, weight, axis=0 if outputs_first else 1)
+
+
+def store_half(model: onnx.ModelProto) -> None:
+    """Stores what else is large as float16, the front end excepted."""
+    for node in list(model.graph.node):
+        for position, name in enumerate(node.input):
+            weight = _large_weight(model, name)
+            if weight is not None and "log_mel" not in node.name:
+                _store_half(model, node, position, weight)
+
+
+def _compute_int8(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
+    with TemporaryDirectory() as folder, _quiet_optimum():
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path)
+        # A configuration of its own keeps the quantizer from looking for one beside the file.
+        quantizer = ORTQuantizer(path, config=PretrainedConfig())
+        quantizer.quantize(quantization_config(target, computed(model)), folder, file_suffix="int8")
+        return onnx.load(path.with_name("model_int8.onnx"))
+
+
+def _store_int8(
+    model: onnx.ModelProto, node: onnx.NodeProto, weight: onnx.TensorProto, axis: int
+) -> None:
+    values = numpy_helper.to_array(weight)
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    scale = np.maximum(np.abs(values).max(axis=others, keepdims=True) / 127, 1e-12)
+    steps = np.rint(values / scale).astype(np.int8)
+    name = weight.name
+    _replace(model, weight, [(steps, f"{name}_int8"), (scale.astype(np.float32), f"{name}_scale")])
+    cast = onnx.helper.make_node(
+        "Cast", [f"{name}_int8"], [f"{name}_steps"], f"{name}/Cast", to=onnx.TensorProto.FLOAT
+    )
+    product = onnx.helper.make_node(
+        "Mul", [f"{name}_steps", f"{name}_scale"], [f"{name}_float"], f"{name}/Mul"
+    )
+    _before(model, node, [cast, product])
+    node.input[1] = f"{name}_float"
+
+
+def _store_half(
+    model: onnx.ModelProto, node: onnx.NodeProto, position: int, weight: onnx.TensorProto
+) -> None:
+    name = weight.name
+    _replace(model, weight, [(numpy_helper.to_array(weight).astype(np.float16), f"{name}_half")])
+    cast = onnx.helper.make_node(
+        "Cast", [f"{name}_half"], [f"{name}_float"], f"{name}/Cast", to=onnx.TensorProto.FLOAT
+    )
+    _before(model, node, [cast])
+    node.input[position] = f"{name}_float"
+
+
+def _replace(
+    model: onnx.ModelProto, old: onnx.TensorProto, new: list[tuple[npt.NDArray[np.generic], str]]
+) -> None:
+    model.graph.initializer.remove(old)
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for value, name in new)
+
+
+def _before(model: onnx.ModelProto, node: onnx.NodeProto, new: list[onnx.NodeProto]) -> None:
+    at = list(model.graph.node).index(node)
+    for offset, added in enumerate(new):
+        model.graph.node.insert(at + offset, added)
+
+
+def _large_weight(model: onnx.ModelProto, name: str) -> onnx.TensorProto | None:
+    for tensor in model.graph.initializer:
+        is_float = tensor.data_type == onnx.TensorProto.FLOAT
+        if tensor.name == name and is_float and np.prod(tensor.dims) >= LARGE:
+            return tensor
+    return None
+
+
+def _attribute(node: onnx.NodeProto, name: str) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == name), 0)
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+@contextmanager
+def _quiet_optimum() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("optimum", "root")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,82 @@
+"""Evening out an encoder's channels before int8, without changing what it computes.
+
+Dynamic quantization gives a whole activation one scale, and in Whisper a few channels are tens of times
+louder than the rest, which then fall between two steps. Dividing a channel by s where it is made (the
+layer norm, or the value projection) and multiplying the weights that read it by s changes nothing in
+float32 and moves the spread into the weights, which have a scale per output channel.
+
+Source: SmoothQuant (Xiao et al. 2023, arXiv 2211.10438), with its strength of one half.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from train.encoder import Embedder
+
+STRENGTH: Final = 0.5
+SMALLEST: Final = 1e-5
+"""Below any activation or weight that matters; keeps a dead channel's scale finite."""
+
+
+def smooth(embedder: Embedder, waveforms: Iterable[npt.NDArray[np.float32]]) -> Embedder:
+    """A copy that computes the same in float32 and less wrong in int8.
+
+    Args:
+        embedder: float32.
+        waveforms: float32 [samples] each, 16 kHz: what the channels' loudness is measured on.
+    """
+    embedder = copy.deepcopy(embedder)
+    loudest = _loudest(embedder, waveforms)
+    for layer in embedder.layers:
+        attention = layer.self_attn
+        readers = [attention.q_proj, attention.k_proj, attention.v_proj]
+        _move(layer.self_attn_layer_norm, readers, loudest[attention.q_proj])
+        # Attention mixes times, never channels, so the output projection hears v's channels.
+        _move(attention.v_proj, [attention.out_proj], loudest[attention.out_proj])
+        _move(layer.final_layer_norm, [layer.fc1], loudest[layer.fc1])
+    return embedder
+
+
+def _move(maker: nn.Module, readers: list[nn.Linear], loudest: Tensor) -> None:
+    """Divides what `maker` puts out, channel by channel, and multiplies the readers' weights."""
+    weights = torch.stack([reader.weight.abs().amax(dim=0) for reader in readers]).amax(dim=0)
+    scale = loudest.clamp(min=SMALLEST).pow(STRENGTH)
+    scale = scale / weights.clamp(min=SMALLEST).pow(1 - STRENGTH)
+    by_row = scale if isinstance(maker, nn.LayerNorm) else scale.unsqueeze(1)
+    maker.weight.data = maker.weight.data / by_row
+    maker.bias.data = maker.bias.data / scale
+    for reader in readers:
+        reader.weight.data = reader.weight.data * scale
+
+
+def _loudest(
+    embedder: Embedder, waveforms: Iterable[npt.NDArray[np.float32]]
+) -> dict[nn.Module, Tensor]:
+    """For each linear layer, the largest magnitude of each of its input channels."""
+    loudest: dict[nn.Module, Tensor] = {}
+    with _listening(embedder, loudest), torch.no_grad():
+        for waveform in waveforms:
+            embedder(torch.from_numpy(waveform).unsqueeze(0))
+    return loudest
+
+
+@contextmanager
+def _listening(embedder: Embedder, loudest: dict[nn.Module, Tensor]) -> Iterator[None]:
+    def hear(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        now = inputs[0].detach().abs().flatten(0, -2).amax(dim=0)
+        loudest[module] = torch.maximum(loudest[module], now) if module in loudest else now
+
+    linears = [module for module in embedder.modules() if isinstance(module, nn.Linear)]
+    hooks = [linear.register_forward_pre_hook(hear) for linear in linears]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,64 @@
+"""WebSocket connections that say why before they fail.
+
+`websockets` answers an over-long message or invalid UTF-8 with a bare close frame. Clients of this
+protocol are promised an `error` with a code first, so the protocol object gets last words.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.frames import CloseCode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from emotion.errors import ErrorCode
+from emotion.messages import MAX_FRAME_BYTES, PROTOCOL, Error, encode
+
+LAST_WORDS: Final[dict[int, tuple[ErrorCode, str]]] = {
+    CloseCode.MESSAGE_TOO_BIG: (
+        "too_large",
+        f"a frame or message longer than {MAX_FRAME_BYTES} bytes: send audio in shorter frames, "
+        "20 to 100 ms each",
+    ),
+    CloseCode.INVALID_DATA: ("bad_message", "a text frame that is not UTF-8: expected JSON"),
+}
+
+CLOSE_CODES: Final[dict[ErrorCode, int]] = {
+    "bad_message": CloseCode.INVALID_DATA,
+    "bad_audio": CloseCode.INVALID_DATA,
+    "unsupported": CloseCode.UNSUPPORTED_DATA,
+    "unauthorized": CloseCode.POLICY_VIOLATION,
+    "too_large": CloseCode.MESSAGE_TOO_BIG,
+    "at_capacity": CloseCode.TRY_AGAIN_LATER,
+    "idle": CloseCode.POLICY_VIOLATION,
+    "internal": CloseCode.INTERNAL_ERROR,
+}
+"""What a connection is closed with after a fatal error of each code."""
+
+
+class SpeakingProtocol(ServerProtocol):
+    """Sends an `error` before it fails a connection for what the client sent."""
+
+    def fail(self, code: int, reason: str = "") -> None:
+        words = LAST_WORDS.get(code)
+        if words is not None and self.state is State.OPEN:
+            error = Error(code=words[0], message=words[1], fatal=True)
+            self.send_text(encode(error).encode())
+        super().fail(code, reason)
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        """Agrees to this protocol's name where it is offered; clients need not offer any."""
+        return Subprotocol(PROTOCOL) if PROTOCOL in subprotocols else None
+
+
+class SpeakingConnection(ServerConnection):
+    """A connection over a `SpeakingProtocol`, for `serve(create_connection=...)`.
+
+    `serve` has no way to choose the protocol's class, so the one it made is replaced before use.
+    """
+
+    def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
+        speaking = SpeakingProtocol(max_size=MAX_FRAME_BYTES, logger=protocol.logger)
+        super().__init__(speaking, server, **options)

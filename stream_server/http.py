@@ -1,0 +1,137 @@
+"""Plain HTTP on the same port: health, readiness, information, and the browser client's files."""
+
+import mimetypes
+from collections.abc import Mapping
+from http import HTTPStatus
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import msgspec
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from emotion.contract import Contract
+from emotion.messages import PROTOCOL, Limits
+from stream_server.admission import Admission
+from stream_server.config import Config
+
+STREAM: Final = "/v1/stream"
+TEXT: Final = "text/plain; charset=utf-8"
+JSON: Final = "application/json"
+
+
+class Site:
+    """Answers plain HTTP requests.
+
+    Args:
+        contract: of the model that is served.
+        device: what it runs on.
+        config: the server's settings.
+        admission: for readiness and the number of sessions.
+    """
+
+    def __init__(
+        self, contract: Contract, device: str, config: Config, admission: Admission
+    ) -> None:
+        self._contract = contract
+        self._device = device
+        self._config = config
+        self._admission = admission
+        self._files = browser_files()
+
+    def respond(self, request: Request) -> Response:
+        """The answer to a request that asks for no WebSocket."""
+        if request.method not in ("GET", "HEAD"):
+            return response(
+                HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n", {"Allow": "GET, HEAD"}
+            )
+        answer = self._answer(request.path.split("?")[0])
+        if request.method == "HEAD":
+            answer.body = b""
+        return answer
+
+    def _answer(self, path: str) -> Response:
+        if path == "/healthz":
+            return response(HTTPStatus.OK, "alive\n")
+        if path == "/readyz":
+            ready = not self._admission.draining
+            status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+            return response(status, "ready\n" if ready else "shutting down\n")
+        if path == "/v1/info":
+            return response(HTTPStatus.OK, msgspec.json.encode(self._info()), kind=JSON)
+        if path in self._files:
+            body, kind = self._files[path]
+            return response(HTTPStatus.OK, body, kind=kind)
+        if path == STREAM:
+            return response(
+                HTTPStatus.UPGRADE_REQUIRED,
+                f"{STREAM} is a WebSocket: connect with ws:// or wss://\n",
+                {"Upgrade": "websocket"},
+            )
+        return response(HTTPStatus.NOT_FOUND, f"no such path; try {STREAM}, /v1/info or /healthz\n")
+
+    def _info(self) -> dict[str, Any]:
+        contract = self._contract
+        return {
+            "server": "emotion-monitor",
+            "version": installed_version(),
+            "protocol": PROTOCOL,
+            "model": {
+                "name": contract.name,
+                "version": contract.version,
+                "labels": contract.labels,
+                "precision": contract.precision,
+                "adaptable": contract.adaptable,
+                "metrics": contract.metrics,
+                "licence": contract.licence,
+                "data": contract.data,
+            },
+            "device": self._device,
+            "threads": self._config.workers,
+            "analyzable": self._config.analyzable,
+            "sessions": {"active": self._admission.active, "max": self._admission.max_sessions},
+            "limits": msgspec.to_builtins(Limits(idle_timeout_s=self._config.idle_timeout_s)),
+        }
+
+
+def response(
+    status: HTTPStatus,
+    body: str | bytes,
+    headers: Mapping[str, str] | None = None,
+    *,
+    kind: str = TEXT,
+) -> Response:
+    """A whole HTTP response; the connection is closed after it."""
+    content = body.encode() if isinstance(body, str) else body
+    fields = {
+        "Content-Type": kind,
+        "Content-Length": str(len(content)),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Connection": "close",
+        **(headers or {}),
+    }
+    return Response(status.value, status.phrase, Headers(fields), content)
+
+
+def browser_files() -> dict[str, tuple[bytes, str]]:
+    """The files of `clients/browser` by path, with their types: read once, so no path can escape."""
+    folder = resources.files("clients") / "browser"
+    files = {}
+    if folder.is_dir():
+        for file in folder.iterdir():
+            if file.is_file() and not file.name.startswith("."):
+                kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+                files[f"/{file.name}"] = (file.read_bytes(), kind)
+    if "/index.html" in files:
+        files["/"] = files["/index.html"]
+    return files
+
+
+def installed_version() -> str:
+    """The version of this package; empty where it runs from a folder without being installed."""
+    try:
+        return version("emotion-monitor")
+    except PackageNotFoundError:
+        return ""
