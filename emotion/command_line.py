@@ -1,6 +1,5 @@
 """What the four command lines share: how a failure reaches the person who typed the command."""
 
-import os
 import sys
 
 import typer
@@ -23,25 +22,40 @@ def run(app: typer.Typer) -> None:
     """
     try:
         code = app(standalone_mode=False)
-    except EmotionError as error:
-        _say(f"error: {_one_line(str(error))}")
-        raise SystemExit(EXIT_FAILURE) from None
-    except typer.Exit as error:
-        raise SystemExit(error.exit_code) from None
-    except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
-        raise SystemExit(EXIT_INTERRUPTED) from None
-    except BrokenPipeError:
-        # The interpreter flushes stdout once more on its way out; give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
-    except Exception as error:
-        # Typer's usage errors. Their classes are click's, which newer typers carry inside.
-        if not hasattr(error, "format_message"):
+    except typer.Abort:
+        code = EXIT_INTERRUPTED
+    except SystemExit as end:
+        # Typer has already silenced stdout when it says 1 to a closed pipe.
+        if not isinstance(end.__context__, BrokenPipeError):
             raise
-        _say(f"error: {_one_line(error.format_message())} (--help lists the options)")
+        code = 0
+    except Exception as error:
+        _say(f"error: {_line(_cause(error))}")
         raise SystemExit(EXIT_FAILURE) from None
+    if code == EXIT_INTERRUPTED:
+        _say("interrupted")
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _cause(error: Exception) -> Exception:
+    """What went wrong inside a task group, where that is one thing."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _line(error: Exception) -> str:
+    """What to tell the user.
+
+    Raises:
+        Exception: `error` itself, where it is a defect.
+    """
+    if isinstance(error, EmotionError):
+        return _one_line(str(error))
+    # Typer's usage errors. Their classes are click's, which newer typers carry inside.
+    if hasattr(error, "format_message"):
+        return f"{_one_line(error.format_message())} (--help lists the options)"
+    raise error
 
 
 def _one_line(text: str) -> str:

@@ -20,7 +20,7 @@ from emotion.adapt import Baseline
 from emotion.audio import Pcm, from_pcm
 from emotion.contract import SAMPLE_RATE, Contract, from_metadata
 from emotion.errors import AudioError, ContractError, DeviceError, ModelError, ModelNotFoundError
-from emotion.vad import MIN_SPEECH_RATIO, VoiceActivity, VoiceTrack, silero_path
+from emotion.vad import FRAME, MIN_SPEECH_RATIO, VoiceActivity, VoiceTrack, silero_path
 
 Device = Literal["auto", "cpu", "cuda"]
 Vector = npt.NDArray[np.float32]
@@ -168,10 +168,10 @@ class Engine:
 
 def _new_speech_s(window: Window, track: VoiceTrack | None) -> float:
     """Seconds of the window's speech that the baseline does not know yet."""
-    start = max(window.start, window.counted)
     if track is None:
-        return max(0, window.end - start) / SAMPLE_RATE
-    return track.speech_s(start, window.end)
+        return max(0, window.end - max(window.start, window.counted)) / SAMPLE_RATE
+    # The frame that the window's start cuts was not heard by the window before, which ended there.
+    return track.speech_s(max(window.start - FRAME // 2 + 1, window.counted), window.end)
 
 
 def default_model() -> Path:
