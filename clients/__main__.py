@@ -1,0 +1,179 @@
+"""emotion-client: streams recordings to a server, or judges them without one."""
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clients.display import choose
+from clients.recordings import Recording, open_recording
+from clients.stream_file import DEFAULT_URL, stream_recording
+from emotion.command_line import run
+from emotion.errors import ConfigurationError
+from emotion.messages import Start, start_from
+
+app = typer.Typer(
+    help="Streams recordings to an emotion-server, or judges them without one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+PathArgument = Annotated[Path, typer.Argument(help="WAV, FLAC, OGG or MP3.", show_default=False)]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of the file's channels, such as customer,agent; without them a file with several "
+        "is mixed down to one.",
+        metavar="A,B",
+        show_default=False,
+    ),
+]
+Analyze = Annotated[
+    str | None,
+    typer.Option(
+        help="Which channels are analysed; customer if there is one, else the first.",
+        metavar="A,B",
+        show_default=False,
+    ),
+]
+Window = Annotated[float, typer.Option(help="Seconds that a window covers, 1 to 10.")]
+Hop = Annotated[float, typer.Option(help="Seconds from window to window, 0.25 to --window.")]
+NoVad = Annotated[
+    bool, typer.Option("--no-vad", help="Judge windows with little or no speech, too.")
+]
+Adapt = Annotated[bool, typer.Option("--adapt", help="Learn each channel's own baseline.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="One event a line, as on the wire; always where no terminal is."),
+]
+
+
+@app.callback()
+def _commands() -> None:
+    """Streams recordings to an emotion-server, or judges them without one."""
+
+
+@app.command()
+def file(
+    path: PathArgument,
+    url: Annotated[str, typer.Option(help="The server's, ws:// or wss://.")] = DEFAULT_URL,
+    speed: Annotated[
+        str, typer.Option(help="Times real time, or max: as fast as the server takes it.")
+    ] = "1.0",
+    channels: Channels = None,
+    analyze: Analyze = None,
+    window: Window = 3.0,
+    hop: Hop = 1.0,
+    no_vad: NoVad = False,
+    adapt: Adapt = False,
+    stream_id: Annotated[
+        str | None, typer.Option(help="A name for the stream, for whoever follows it.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Credentials.", envvar="EMOTION_TOKEN", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Streams a recording to a server, at the pace it was spoken, and shows emotions as they come."""
+    pace = _speed(speed)
+    with open_recording(path, _names(channels)) as recording:
+        start = _start(recording, analyze, window, hop, not no_vad, adapt, stream_id)
+        _tell(recording)
+        display = choose(json, _title(recording))
+        streaming = stream_recording(recording, start, display, url=url, speed=pace, token=token)
+        if not asyncio.run(streaming):
+            raise KeyboardInterrupt
+
+
+@app.command()
+def local(
+    path: PathArgument,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A folder with monitor.onnx; the embedded model without.", metavar="DIR"),
+    ] = None,
+    channels: Channels = None,
+    analyze: Analyze = None,
+    window: Window = 3.0,
+    hop: Hop = 1.0,
+    no_vad: NoVad = False,
+    adapt: Adapt = False,
+    json: Json = False,
+) -> None:
+    """Judges a recording without a server: the same events, ONNX Runtime only."""
+    from clients.local import judge_recording  # streaming needs no ONNX Runtime
+    from emotion.engine import load_engine
+
+    with open_recording(path, _names(channels)) as recording:
+        start = _start(recording, analyze, window, hop, not no_vad, adapt, None)
+        engine = load_engine(model)
+        _tell(recording)
+        judge_recording(recording, start, choose(json, _title(recording)), engine=engine)
+
+
+def _start(
+    recording: Recording,
+    analyze: str | None,
+    window_s: float,
+    hop_s: float,
+    vad: bool,
+    adapt: bool,
+    stream_id: str | None,
+) -> Start:
+    """The stream's configuration.
+
+    Raises:
+        MessageError: a value is out of range.
+    """
+    return start_from(
+        stream_id=stream_id,
+        sample_rate=recording.sample_rate,
+        channels=recording.channels,
+        analyze=_names(analyze),
+        window_s=window_s,
+        hop_s=hop_s,
+        vad=vad,
+        adapt=adapt,
+    )
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
+def _speed(text: str) -> float | None:
+    """Times real time; None for `max`.
+
+    Raises:
+        ConfigurationError: it is neither a positive number nor `max`.
+    """
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise ConfigurationError(f"speed {text}: expected a number above 0, such as 1.0, or max")
+    return speed
+
+
+def _title(recording: Recording) -> str:
+    return f"{recording.path.name}, {recording.duration_s:.1f} s"
+
+
+def _tell(recording: Recording) -> None:
+    for notice in recording.notices:
+        typer.echo(notice, err=True)
+
+
+def main() -> None:
+    """The command `emotion-client`."""
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Judging without a server: the same as with one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.conftest import Ran
+
+Client = Callable[..., Ran]
+Wav = Callable[..., Path]
+
+
+def events(ran: Ran) -> list[dict[str, Any]]:
+    assert (ran.code, ran.err.count("error")) == (0, 0), ran.err
+    return [message for message in ran.messages if message["type"] in ("emotion", "silence")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "--no-vad",
+        "--no-vad --adapt --window 2 --hop 0.25",
+        "--no-vad --channels customer,right --analyze right,customer",
+    ],
+)
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_file_and_local_print_the_same(
+    client: Client, server: str, model: Path, wav: Wav, options: str, rate: int
+) -> None:
+    path = wav(4.7, rate=rate, channels=2)
+    far = client("file", path, "--url", server, "--speed", "max", *options.split())
+    near = client("local", path, "--model", model, *options.split())
+    assert len(events(far)) == len(events(near)) >= 5
+    for ours, theirs in zip(events(near), events(far), strict=True):
+        for name in ("id", "stream_id", "latency_ms"):
+            del ours[name], theirs[name]
+        assert list(ours) == list(theirs)
+        for kind in ("probabilities", "smoothed"):
+            mine, other = ours.pop(kind, {}), theirs.pop(kind, {})
+            if kind == "smoothed" and mine:
+                assert mine["label"] == other["label"]
+                mine, other = mine["probabilities"], other["probabilities"]
+            assert mine == pytest.approx(other, abs=1e-5)
+        assert ours.pop("confidence", 0) == pytest.approx(theirs.pop("confidence", 0), abs=1e-5)
+        assert ours == theirs
+    assert near.messages[-1] == far.messages[-1]
+
+
+def test_every_message_is_one_line_from_started_to_summary(
+    client: Client, model: Path, wav: Wav
+) -> None:
+    ran = client("local", wav(2.5), "--model", model, "--no-vad")
+    assert ran.code == 0
+    types = [message["type"] for message in ran.messages]
+    assert types == ["started", "emotion", "emotion", "emotion", "summary"]
+
+
+def test_noise_is_silence_to_voice_activity(client: Client, model: Path, wav: Wav) -> None:
+    ran = client("local", wav(2.5), "--model", model)
+    assert {event["type"] for event in events(ran)} == {"silence"}
+    assert ran.messages[-1]["dominant"] == {"mono": None}
+
+
+def test_a_missing_model_is_one_line(client: Client, tmp_path: Path, wav: Wav) -> None:
+    ran = client("local", wav(), "--model", tmp_path)
+    assert ran.code == 2
+    assert "monitor.onnx" in ran.error
+
+
+def test_a_missing_file_is_one_line(client: Client, tmp_path: Path) -> None:
+    ran = client("local", tmp_path / "none.wav")
+    assert ran.code == 2
+    assert "no such file" in ran.error
+
+
+def test_a_wrong_option_is_one_line(client: Client) -> None:
+    ran = client("local", "a.wav", "--loud")
+    assert ran.code == 2
+    assert "--loud" in ran.error
+
+
+def test_help_names_the_commands(client: Client) -> None:
+    ran = client("--help")
+    assert ran.code == 0
+    assert "file" in ran.out and "local" in ran.out
