@@ -115,7 +115,9 @@ def convert(networks: Networks, graph: Graph) -> onnx.ModelProto:
 
 
 def write(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
-    """Puts the contract into a model, checks it and saves it as one file, the same bytes every time.
+    """Puts the contract into a model, checks it and saves it as one file.
+
+    The same model and contract give the same bytes.
 
     Raises:
         onnx.checker.ValidationError: the model is not valid ONNX.
@@ -165,7 +167,7 @@ def _tidy(model: onnx_ir.Model) -> onnx.ModelProto:
     for value in [*model.graph.inputs, *model.graph.outputs]:
         value.metadata_props.clear()
     proto: onnx.ModelProto = onnx_ir.to_proto(model)
-    # Shape inference makes these again; the quantizer stumbles over the ones for weights it replaces.
+    # Shape inference makes these again; the quantizer stumbles over those of weights it replaces.
     del proto.graph.value_info[:]
     return proto
 

@@ -86,8 +86,8 @@ class Networks:
     def half(self) -> "Networks":
         """A copy whose encoder layers compute in float16.
 
-        What needs the range or the precision stays float32: the front end (a power spectrum spans more
-        than float16 holds), pooling (sums over time), the head and its statistics.
+        What needs the range or the precision stays float32: the front end (a power spectrum spans
+        more than float16 holds), pooling (sums over time), the head and its statistics.
         """
         embedder = copy.deepcopy(self.embedder)
         embedder.conv1 = nn.Sequential(_Cast(torch.float16), embedder.conv1.half())

@@ -1,9 +1,9 @@
 """Evening out an encoder's channels before int8, without changing what it computes.
 
-Dynamic quantization gives a whole activation one scale, and in Whisper a few channels are tens of times
-louder than the rest, which then fall between two steps. Dividing a channel by s where it is made (the
-layer norm, or the value projection) and multiplying the weights that read it by s changes nothing in
-float32 and moves the spread into the weights, which have a scale per output channel.
+Dynamic quantization gives a whole activation one scale, and in Whisper a few channels are tens of
+times louder than the rest, which then fall between two steps. Dividing a channel by s where it is
+made (the layer norm, or the value projection) and multiplying the weights that read it by s changes
+nothing in float32 and moves the spread into the weights, which have a scale per output channel.
 
 Source: SmoothQuant (Xiao et al. 2023, arXiv 2211.10438), with its strength of one half.
 """
@@ -11,7 +11,7 @@ Source: SmoothQuant (Xiao et al. 2023, arXiv 2211.10438), with its strength of o
 import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,8 @@ def smooth(embedder: Embedder, waveforms: Iterable[npt.NDArray[np.float32]]) -> 
     """
     embedder = copy.deepcopy(embedder)
     loudest = _loudest(embedder, waveforms)
-    for layer in embedder.layers:
+    layers: Any = embedder.layers
+    for layer in layers:
         attention = layer.self_attn
         readers = [attention.q_proj, attention.k_proj, attention.v_proj]
         _move(layer.self_attn_layer_norm, readers, loudest[attention.q_proj])
@@ -44,7 +45,7 @@ def smooth(embedder: Embedder, waveforms: Iterable[npt.NDArray[np.float32]]) -> 
     return embedder
 
 
-def _move(maker: nn.Module, readers: list[nn.Linear], loudest: Tensor) -> None:
+def _move(maker: nn.LayerNorm | nn.Linear, readers: list[nn.Linear], loudest: Tensor) -> None:
     """Divides what `maker` puts out, channel by channel, and multiplies the readers' weights."""
     weights = torch.stack([reader.weight.abs().amax(dim=0) for reader in readers]).amax(dim=0)
     scale = loudest.clamp(min=SMALLEST).pow(STRENGTH)

@@ -1,0 +1,194 @@
+"""What a precision costs, on clips that the judged model never trained on.
+
+A cross-validation's models are exported twice, in float32 and in the precision that will ship, with
+the same settings, and each hears its own held-out clips both ways.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from emotion.contract import Graph
+from emotion.errors import ConfigurationError
+from export.build import Settings, build
+from export.clips import read_clip
+from export.graphs import Networks
+from export.parity import Array, Check, Session
+from train.checkpoint import load_checkpoint, load_clip_names, weights_sha256
+from train.corpora import Clip, load_ravdess
+from train.progress import track
+
+MAX_DISAGREEMENT: Final = 0.02
+MAX_ACCURACY_CHANGE: Final = 0.005
+
+_HALVES: Final[tuple[Graph, Graph]] = ("encoder", "classifier")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One model's figures on its held-out clips.
+
+    Attributes:
+        name: the fold's folder.
+        n: how many clips.
+        agreement: share of clips on which both precisions name the same emotion.
+        accuracy_fp32: of the float32 graphs.
+        accuracy: of the judged graphs.
+        mean_difference: mean over clips of the largest change in a probability.
+        worst_clip: where a probability changed most.
+        worst_difference: by how much.
+    """
+
+    name: str
+    n: int
+    agreement: float
+    accuracy_fp32: float
+    accuracy: float
+    mean_difference: float
+    worst_clip: str
+    worst_difference: float
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """encoder.onnx and classifier.onnx in a row: what monitor.onnx is in one."""
+
+    encoder: Session
+    classifier: Session
+    statistics: dict[str, Array]
+
+    def __call__(self, waveform: Array) -> Array:
+        embedding = self.encoder(waveform=waveform)["embedding"]
+        return self.classifier(embedding=embedding, **self.statistics)["probabilities"]
+
+
+def judge(run: Path, data: Path, settings: Settings) -> tuple[list[Fold], list[Check]]:
+    """Compares a precision with float32 over a cross-validation.
+
+    Args:
+        run: what `emotion-train crossval` wrote.
+        data: the corpus's folder.
+        settings: how the model that ships is exported.
+
+    Returns:
+        Each fold's figures, and the two checks over all folds.
+
+    Raises:
+        ConfigurationError: there is no fold in the run, or none of a fold's clips in the corpus.
+    """
+    folders = sorted(path.parent for path in run.glob("*/run.json"))
+    if not folders:
+        raise ConfigurationError(
+            f"--judge {run}: no models there; make them: emotion-train crossval"
+        )
+    clips = load_ravdess(data)
+    encoders: dict[str, tuple[Session, Session]] = {}
+    folds = [_fold(folder, clips, settings, encoders) for folder in folders]
+    return folds, _checks(folds, settings)
+
+
+def as_json(folds: list[Fold], checks: list[Check]) -> dict[str, Any]:
+    """The verdict as a result file holds it."""
+    total = sum(fold.n for fold in folds)
+
+    def over_all(name: str) -> float:
+        return float(sum(getattr(fold, name) * fold.n for fold in folds) / total)
+
+    names = ("agreement", "accuracy_fp32", "accuracy")
+    figures = {name: over_all(name) for name in names}
+    passed = all(check.passed for check in checks)
+    return {"n": total, **figures, "passed": passed, "folds": [asdict(fold) for fold in folds]}
+
+
+def _fold(
+    folder: Path,
+    clips: list[Clip],
+    settings: Settings,
+    encoders: dict[str, tuple[Session, Session]],
+) -> Fold:
+    checkpoint = load_checkpoint(folder)
+    held_out = set(load_clip_names(folder).held_out)
+    judged = [clip for clip in clips if clip.name in held_out]
+    if not judged:
+        raise ConfigurationError(
+            f"--judge {folder}: none of its {len(held_out)} held-out clips is in the corpus; "
+            "give the --data it was trained on"
+        )
+    networks = Networks(checkpoint.embedder, checkpoint.head)
+    pipelines = _pipelines(networks, settings, encoders)
+    rows = [_both(pipelines, clip) for clip in track(judged, len(judged), folder.name)]
+    truth = np.array([clip.emotion for clip in judged])
+    return _figures(folder.name, judged, truth, np.stack(rows))
+
+
+def _pipelines(
+    networks: Networks, settings: Settings, encoders: dict[str, tuple[Session, Session]]
+) -> tuple[_Pipeline, _Pipeline]:
+    """float32 and judged; an encoder that several folds share is exported once."""
+    both = (Settings(), settings)
+    key = weights_sha256(networks.embedder)
+    if key not in encoders:
+        first, second = (_session(networks, each, "encoder") for each in both)
+        encoders[key] = (first, second)
+    head = networks.head
+    statistics = {"mean": head.mean.numpy()[None], "inv_std": head.std.reciprocal().numpy()[None]}
+    pipelines = [
+        _Pipeline(encoder, _session(networks, each, "classifier"), statistics)
+        for each, encoder in zip(both, encoders[key], strict=True)
+    ]
+    return pipelines[0], pipelines[1]
+
+
+def _session(networks: Networks, settings: Settings, graph: Graph) -> Session:
+    model = build(networks, settings, [graph])[graph]
+    return Session(model.SerializeToString())
+
+
+def _both(pipelines: tuple[_Pipeline, _Pipeline], clip: Clip) -> Array:
+    """float32 [2, 8]: probabilities of a clip in float32 and in the judged precision."""
+    waveform = read_clip(clip.path)[None]
+    return np.concatenate([pipeline(waveform) for pipeline in pipelines])
+
+
+def _figures(name: str, clips: list[Clip], truth: np.ndarray[Any, Any], rows: Array) -> Fold:
+    """rows: float32 [clips, 2, 8]."""
+    labels = rows.argmax(axis=2)
+    changes = np.abs(rows[:, 0] - rows[:, 1]).max(axis=1)
+    worst = int(changes.argmax())
+    return Fold(
+        name=name,
+        n=len(clips),
+        agreement=float((labels[:, 0] == labels[:, 1]).mean()),
+        accuracy_fp32=float((labels[:, 0] == truth).mean()),
+        accuracy=float((labels[:, 1] == truth).mean()),
+        mean_difference=float(changes.mean()),
+        worst_clip=clips[worst].name,
+        worst_difference=float(changes[worst]),
+    )
+
+
+def _checks(folds: list[Fold], settings: Settings) -> list[Check]:
+    verdict = as_json(folds, [])
+    worst = max(folds, key=lambda fold: fold.worst_difference)
+    against = f"fp32 on {verdict['n']} held-out clips"
+    change = abs(verdict["accuracy"] - verdict["accuracy_fp32"])
+    return [
+        Check(
+            "monitor",
+            f"{settings.precision} labels that differ",
+            against,
+            1 - verdict["agreement"],
+            MAX_DISAGREEMENT,
+            worst.worst_clip,
+        ),
+        Check(
+            "monitor",
+            f"{settings.precision} accuracy",
+            against,
+            change,
+            MAX_ACCURACY_CHANGE,
+            worst.worst_clip,
+        ),
+    ]
