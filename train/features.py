@@ -86,7 +86,7 @@ def extract(clips: Sequence[Clip], embedder: Embedder, cache: Path) -> Features:
     folder = cache / configuration(embedder, backend)
     found: list[tuple[Clip, npt.NDArray[np.float32]]] = []
     unreadable: list[str] = []
-    for clip in track(clips, len(clips), "features"):
+    for clip in track(clips, "features"):
         try:
             found.append((clip, _embedding(clip, embedder, backend, folder)))
         except AudioError as error:

@@ -82,7 +82,10 @@ class _Fitting:
         weights = class_weights(train.emotions) if recipe.class_weights else None
         self.loss = nn.CrossEntropyLoss(weight=weights, label_smoothing=recipe.label_smoothing)
         self.optimizer = torch.optim.AdamW(
-            head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            head.parameters(),
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            fused=True,  # half the time of the default on a CPU
         )
         steps = sum(1 for _ in batches(torch.arange(len(train)), recipe.batch_size))
         self.plateau, self.one_cycle = None, None

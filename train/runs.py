@@ -117,7 +117,7 @@ def crossval_run(
     save_encoder(out, material.embedder)
     parts: list[tuple[str, Figures]] = []
     histories: dict[str, list[Epoch]] = {}
-    for split, seed in track(trainings, len(trainings), "models"):
+    for split, seed in track(trainings, "models"):
         fitted, measured = _train(material, split, seed)
         if measured is None:
             raise CorpusError(f"{split.name}: no clip is held out")

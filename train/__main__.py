@@ -1,0 +1,168 @@
+"""emotion-train: recordings in, trained and measured models out."""
+
+import logging
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from emotion import command_line
+from emotion.errors import ConfigurationError
+from train import download as archives
+from train.files import write_json
+from train.progress import console
+from train.recipe import load_recipe
+
+app = typer.Typer(
+    name="emotion-train",
+    help="Train the speech-emotion monitor and measure how good it is.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+Data = Annotated[Path, typer.Option(help="Folder with the recordings.")]
+Run = Annotated[Path, typer.Option(help="Folder to write, outside the repository or under runs/.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="seed, stream or a .toml file.")]
+Whisper = Annotated[
+    str | None,
+    typer.Option(
+        help="Hub name or folder of a Whisper model or its encoder alone.",
+        show_default="the recipe's: openai/whisper-base",
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the feature cache.", show_default="~/.cache/emotion-monitor/features"
+    ),
+]
+
+
+class Folds(StrEnum):
+    """What `crossval` holds out."""
+
+    random = "random"
+    emobox = "emobox"
+
+
+@app.command()
+def download(
+    out: Annotated[Path, typer.Option(help="Folder for the recordings.")],
+    base_url: Annotated[
+        str, typer.Option(envvar="EMOTION_RAVDESS_URL", help="Where the two archives are.")
+    ] = archives.RECORD,
+) -> None:
+    """Fetch RAVDESS (430 MB, CC BY-NC-SA 4.0: not for commercial use) from Zenodo."""
+    archives.download_ravdess(out, base_url)
+    _say([f"RAVDESS is in {out}"])
+
+
+@app.command()
+def fit(
+    recipe: RecipeName,
+    data: Data,
+    out: Run,
+    whisper: Whisper = None,
+    cache: Cache = None,
+    all_clips: Annotated[
+        bool, typer.Option("--all", help="Train on every clip, for the model that ships.")
+    ] = False,
+    metrics_from: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --all: a crossval run of the same recipe, whose figures to store."),
+    ] = None,
+) -> None:
+    """Train one model: on a random 80 % of the clips and measured on the rest, or on --all."""
+    from train import runs
+    from train.features import default_cache
+
+    if metrics_from and not all_clips:
+        raise ConfigurationError("--metrics-from goes with --all; a plain fit measures itself")
+    material = runs.prepare(load_recipe(recipe), data, cache or default_cache(), whisper)
+    metrics = runs.crossval_metrics(metrics_from, material.recipe) if metrics_from else None
+    report = runs.fit_run(material, out, all_clips=all_clips, metrics=metrics)
+    _show(report)
+    _say([f"the run is in {out}"])
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Option(help="A run's folder, or one fold of a crossval run.")],
+    data: Data,
+    json: Annotated[Path, typer.Option(help="Result file to write.")],
+    plots: Annotated[Path | None, typer.Option(help="Folder for the plots.")] = None,
+    cache: Cache = None,
+) -> None:
+    """Measure a run on its held-out clips, or on other recordings."""
+    from train import report as reports
+    from train import runs
+    from train.features import default_cache
+
+    result, histories = runs.evaluate_run(run, data, cache or default_cache())
+    write_json(json, result)
+    if plots is not None:
+        reports.plot_result(result, histories, plots)
+    _show(result)
+
+
+@app.command()
+def crossval(
+    recipe: RecipeName,
+    folds: Annotated[
+        Folds,
+        typer.Option(help="random: 80/20 splits, actors on both sides; emobox: unseen actors."),
+    ],
+    data: Data,
+    out: Run,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Random splits.", show_default="5")
+    ] = None,
+    whisper: Whisper = None,
+    cache: Cache = None,
+) -> None:
+    """Train and measure one model per fold; OUT gets crossval.json, plots/ and a run per fold."""
+    from train import report as reports
+    from train import runs
+    from train.features import default_cache
+
+    if seeds is not None and folds is Folds.emobox:
+        raise ConfigurationError("--seeds is for --folds random: EmoBox's six folds are fixed")
+    material = runs.prepare(load_recipe(recipe), data, cache or default_cache(), whisper)
+    result, histories = runs.crossval_run(material, out, folds.value, seeds or 5)
+    reports.plot_result(result, histories, out / "plots")
+    _show(result)
+
+
+def _show(report: dict[str, Any] | None) -> None:
+    from train.report import lines
+
+    if report is not None:
+        _say(lines(report))
+
+
+def _say(text: list[str]) -> None:
+    for line in text:
+        Console(soft_wrap=True).print(line, highlight=False, markup=False)
+
+
+def _configure_logging() -> None:
+    handler: logging.Handler = logging.StreamHandler()
+    if console().is_terminal:
+        handler = RichHandler(console=console(), show_time=False, show_path=False)
+    else:
+        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("train").setLevel(logging.INFO)
+
+
+def main() -> None:
+    """The console script."""
+    _configure_logging()
+    command_line.run(app)
+
+
+if __name__ == "__main__":
+    main()
