@@ -38,8 +38,7 @@ def quantization_config(target: Target, nodes: list[str]) -> QuantizationConfig:
     `avx2` is the default and right on every x86. Its kernels for u8 activations by s8 weights add
     two products in 16 bits with saturation (VPMADDUBSW): 255 * 127 * 2 does not fit, 255 * 64 * 2
     does, so weights take 7 bits. Unsigned weights would not saturate either, but have no VNNI kernel
-    in ONNX
-    Runtime before AVX-VNNI-INT8 and so run at half the speed on most servers.
+    in ONNX Runtime before AVX-VNNI-INT8 and so run at half the speed on most servers.
 
     Args:
         target: the instruction set.

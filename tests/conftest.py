@@ -4,9 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from emotion.engine import Engine, load_engine
 from tests.fakes import write_model
+
+# No example is judged by its time: the machine may be busy with something else.
+settings.register_profile("project", parent=settings(), deadline=None)
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,7 @@ def pip(python: Path | str, *arguments: str | Path) -> None:
     """Skips the test where there is no package index to install from."""
     done = run(python, "-m", "pip", "--disable-pip-version-check", *arguments)
     if done.returncode and NO_INDEX.search(done.stderr):
-        pytest.skip("needs a package index to install from")
+        pytest.skip("no package index to install from")
     assert done.returncode == 0, done.stderr
 
 
@@ -162,7 +162,7 @@ def test_local_judging_needs_no_training_either(binaries: Path, tmp_path: Path) 
     assert '"silence"' in done.stdout
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no make on Windows")
+@pytest.mark.skipif(os.name == "nt", reason="not in CI: Windows has no make")
 def test_make_serve_installs_the_server_only() -> None:
     done = run("make", "--directory", ROOT, "--dry-run", "--always-make", "serve")
     assert "'.[cpu]'" in done.stdout and "train," not in done.stdout

@@ -1,42 +1,49 @@
 """A test that CI should be able to run must not be skipped there."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+CONFTEST = (Path(__file__).parents[1] / "conftest.py").read_text()
+MODULE = "import pytest\n{body}\ndef test_other(): pass\n"
+IN_TEST = 'def test_it(): pytest.skip("{reason}")'
+IN_MODULE = 'pytest.skip("{reason}", allow_module_level=True)'
+MARKED = '@pytest.mark.skipif(True, reason="{reason}")\ndef test_it(): pass'
 
 
+@pytest.mark.parametrize("body", [IN_TEST, IN_MODULE, MARKED])
 @pytest.mark.parametrize(
-    ("reason", "switch", "code"),
+    ("reason", "switch", "failed"),
     [
-        ("needs recordings", "EMOTION_CI=1", 1),
-        ("needs recordings", "CI=true", 1),
-        ("needs recordings", "", 0),
-        ("no GPU here", "EMOTION_CI=1", 0),
+        ("no recordings", "EMOTION_CI=1", True),
+        ("no recordings", "CI=true", True),
+        ("no recordings", "EMOTION_CI=", False),
+        ("not in CI: no GPU", "EMOTION_CI=1", False),
     ],
 )
-@pytest.mark.parametrize("how", ["def test(): pytest.skip({!r})", "pytest.skip({!r}, True)"])
-def test_a_skip_for_want_of_something_fails_in_ci_only(
-    tmp_path: Path, reason: str, switch: str, code: int, how: str
+def test_a_skip_without_an_excuse_fails_in_ci_only(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
+    reason: str,
+    switch: str,
+    failed: bool,
 ) -> None:
-    shutil.copy(ROOT / "conftest.py", tmp_path)
-    body = how.format(reason).replace(", True", ", allow_module_level=True")
-    (tmp_path / "test_it.py").write_text(f"import pytest\n\n{body}\n\ndef test_other(): pass\n")
-    environment = {name: value for name, value in os.environ.items() if "CI" not in name}
-    name, _, value = switch.partition("=")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
-        env=environment | ({name: value} if name else {}),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    # 2 is an error while collecting, 5 is nothing collected because the module was skipped.
-    failed = done.returncode in (1, 2)
-    assert failed == bool(code), done.stdout
-    assert (reason in done.stdout) == failed
+    for name in ("EMOTION_CI", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(*switch.split("="))
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(MODULE.format(body=body.format(reason=reason)))
+    outcomes = pytester.runpytest("-p", "no:asyncio", "-p", "no:hypothesispytest").parseoutcomes()
+    assert outcomes.get("skipped", 0) == (not failed)
+    assert outcomes.get("failed", 0) + outcomes.get("errors", 0) == failed
+
+
+def test_an_expected_failure_is_no_skip(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOTION_CI", "1")
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile("import pytest\n@pytest.mark.xfail\ndef test_it(): assert False")
+    outcomes = pytester.runpytest("-p", "no:asyncio", "-p", "no:hypothesispytest").parseoutcomes()
+    assert outcomes == {"xfailed": 1}

@@ -1,4 +1,4 @@
-"""A model too small to be any good, servers in threads, and the command line run in process."""
+"""Servers in threads, and the command line run in process."""
 
 import asyncio
 import sys
@@ -16,11 +16,11 @@ import soundfile
 from websockets.asyncio.server import ServerConnection, serve
 
 from clients.__main__ import main
-from emotion.contract import Contract, pack, to_metadata
-from emotion.labels import EMOTIONS
+from emotion.engine import Engine
+from tests.fakes import restless
+from tests.speech import speech_like
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
-DIM = 4
 
 
 @dataclass(frozen=True)
@@ -61,95 +61,25 @@ def client(
 
 @pytest.fixture
 def wav(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a few seconds of noise that grows louder; a file's name says its format."""
+    """Writes a few seconds of noise or of what passes for speech; a file's name says its format."""
 
     def write(
         seconds: float = 2.5,
         *,
         rate: int = 16_000,
         channels: int = 1,
-        name: str = "noise.wav",
+        name: str = "a.wav",
+        speech: bool = False,
     ) -> Path:
-        frames = round(seconds * rate)
-        noise = np.random.default_rng(0).uniform(-0.5, 0.5, (frames, channels))
-        path = tmp_path / name
-        soundfile.write(path, noise * np.linspace(0.1, 1, frames)[:, np.newaxis], rate)
-        return path
+        if speech:
+            columns = [speech_like(seconds, rate, seed) for seed in range(channels)]
+            samples = np.stack(columns, axis=1)
+        else:
+            samples = restless(seconds, rate, channels)
+        soundfile.write(tmp_path / name, samples, rate)
+        return tmp_path / name
 
     return write
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder: four simple statistics of the waveform and one random layer."""
-    onnx = pytest.importorskip("onnx", reason="needs onnx")
-    folder = tmp_path_factory.mktemp("model")
-    for graph, text in {"monitor": MONITOR, "classifier": CLASSIFIER}.items():
-        proto = onnx.parser.parse_model(HEADER + text)
-        weights = np.random.default_rng(1).normal(size=(DIM, len(EMOTIONS))).astype(np.float32)
-        initial = {
-            "w": weights,
-            "corpus_mean": MEAN[np.newaxis],
-            "corpus_inv_std": 1 / STD[np.newaxis],
-        }
-        for name, value in initial.items():
-            if graph == "monitor" or name == "w":
-                proto.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-        onnx.helper.set_model_props(proto, to_metadata(_contract(graph)))
-        onnx.save(proto, folder / f"{graph}.onnx")
-    return folder
-
-
-MEAN = np.full(DIM, 0.1, np.float32)
-STD = np.full(DIM, 0.2, np.float32)
-HEADER = '<ir_version: 8, opset_import: ["" : 18]>'
-MONITOR = """
-monitor (float[B, N] waveform) => (float[B, 8] probabilities, float[B, 4] embedding) {
-    axes = Constant<value_ints = [1]>()
-    loud = Abs(waveform)
-    power = Mul(waveform, waveform)
-    level = ReduceMean(loud, axes)
-    energy = ReduceMean(power, axes)
-    top = ReduceMax(waveform, axes)
-    bottom = ReduceMin(waveform, axes)
-    embedding = Concat<axis = 1>(level, energy, top, bottom)
-    centred = Sub(embedding, corpus_mean)
-    normal = Mul(centred, corpus_inv_std)
-    logits = MatMul(normal, w)
-    probabilities = Softmax<axis = 1>(logits)
-}"""
-CLASSIFIER = """
-classifier (float[B, 4] embedding, float[B, 4] mean, float[B, 4] inv_std)
-    => (float[B, 8] probabilities) {
-    centred = Sub(embedding, mean)
-    normal = Mul(centred, inv_std)
-    logits = MatMul(normal, w)
-    probabilities = Softmax<axis = 1>(logits)
-}"""
-
-
-def _contract(graph: Any) -> Contract:
-    return Contract(
-        graph=graph,
-        name="tiny",
-        version="1",
-        labels=EMOTIONS,
-        sample_rate=16_000,
-        min_samples=8_000,
-        max_samples=480_000,
-        embedding_dim=DIM,
-        embedding_mean=pack(MEAN),
-        embedding_std=pack(STD),
-        adaptable=True,
-        prior_s=3.0,
-        precision="fp32",
-        target="",
-        opset=18,
-        recipe={},
-        metrics={},
-        licence="none",
-        data="none",
-    )
 
 
 @contextmanager
@@ -198,14 +128,14 @@ def stub() -> Iterator[Callable[..., str]]:
 
 
 @pytest.fixture(scope="session")
-def server(model: Path) -> Iterator[str]:
-    """The real server with the tiny model, on a free port; its url."""
+def server(engine: Engine) -> Iterator[str]:
+    """The real server with the small model, on a free port; its url."""
     from stream_server.config import Config
     from stream_server.server import running
 
     @asynccontextmanager
     async def context() -> Any:
-        async with running(Config(model=model, port=0)) as server:
+        async with running(Config(port=0), engine) as server:
             yield server.url
 
     with in_thread(context) as url:

@@ -28,12 +28,13 @@ def events(ran: Ran) -> list[dict[str, Any]]:
 )
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_file_and_local_print_the_same(
-    client: Client, server: str, model: Path, wav: Wav, options: str, rate: int
+    client: Client, server: str, model_folder: Path, wav: Wav, options: str, rate: int
 ) -> None:
-    path = wav(4.7, rate=rate, channels=2)
+    path = wav(4.7, rate=rate, channels=2, speech=True)
     far = client("file", path, "--url", server, "--speed", "max", *options.split())
-    near = client("local", path, "--model", model, *options.split())
+    near = client("local", path, "--model", model_folder, *options.split())
     assert len(events(far)) == len(events(near)) >= 5
+    assert "emotion" in {event["type"] for event in events(near)}
     for ours, theirs in zip(events(near), events(far), strict=True):
         for name in ("id", "stream_id", "latency_ms"):
             del ours[name], theirs[name]
@@ -50,16 +51,16 @@ def test_file_and_local_print_the_same(
 
 
 def test_every_message_is_one_line_from_started_to_summary(
-    client: Client, model: Path, wav: Wav
+    client: Client, model_folder: Path, wav: Wav
 ) -> None:
-    ran = client("local", wav(2.5), "--model", model, "--no-vad")
+    ran = client("local", wav(2.5), "--model", model_folder, "--no-vad")
     assert ran.code == 0
     types = [message["type"] for message in ran.messages]
     assert types == ["started", "emotion", "emotion", "emotion", "summary"]
 
 
-def test_noise_is_silence_to_voice_activity(client: Client, model: Path, wav: Wav) -> None:
-    ran = client("local", wav(2.5), "--model", model)
+def test_noise_is_silence_to_voice_activity(client: Client, model_folder: Path, wav: Wav) -> None:
+    ran = client("local", wav(2.5), "--model", model_folder)
     assert {event["type"] for event in events(ran)} == {"silence"}
     assert ran.messages[-1]["dominant"] == {"mono": None}
 

@@ -111,7 +111,7 @@ def test_rates_outside_8_to_48_khz_are_refused(rate):
         Resampler(rate)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rate=st.integers(8_000, 48_000) | st.sampled_from([8_000, 11_025, 16_000, 44_100, 48_000]),
     length=st.integers(0, 5_000),
@@ -138,7 +138,7 @@ def test_short_and_odd_lengths_are_resampled(rate, length):
     assert np.array_equal(found, resample(samples, rate))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rate=st.sampled_from([8_000, 11_025, 22_050, 44_100, 48_000]),
     at=st.lists(st.integers(0, 4_000), min_size=1, max_size=20),

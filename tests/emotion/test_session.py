@@ -104,7 +104,7 @@ def test_a_stop_where_the_resampler_rounds_up_onto_the_grid_is_answered():
         assert events[0].latency_ms == 1_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 20),
     encoding=st.sampled_from(sorted(BYTES_PER_SAMPLE)),
@@ -171,7 +171,7 @@ def test_no_audio_gives_an_empty_summary():
 # --- flush ---
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 20),
     at=st.lists(st.floats(0, 1), max_size=8),

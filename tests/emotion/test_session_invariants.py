@@ -191,4 +191,4 @@ class Driver(RuleBasedStateMachine):
 
 
 TestDriver = Driver.TestCase
-TestDriver.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestDriver.settings = settings(max_examples=60, stateful_step_count=30)

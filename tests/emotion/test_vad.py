@@ -55,7 +55,7 @@ def test_what_is_no_voice_is_no_speech(voice, sound):
     assert ratio(voice, sound.astype(np.float32)) < 0.1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cuts=st.lists(st.integers(0, 40), max_size=10))
 def test_what_is_heard_does_not_depend_on_how_it_is_cut(voice, cuts):
     pcm = to_pcm(speech_like(41 * FRAME / 16_000))
