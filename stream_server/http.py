@@ -21,6 +21,15 @@ TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 
 
+WELCOME: Final = f"""emotion-monitor listens here.
+
+{STREAM}    WebSocket: audio in, emotions out; emotion-client file speech.wav speaks it
+/v1/info      the model, the limits, the sessions
+/healthz      whether the server is alive
+/readyz       whether it takes sessions
+"""
+
+
 class Site:
     """Answers plain HTTP requests.
 
@@ -63,6 +72,8 @@ class Site:
         if path in self._files:
             body, kind = self._files[path]
             return response(HTTPStatus.OK, body, kind=kind)
+        if path == "/":
+            return response(HTTPStatus.OK, WELCOME)
         if path == STREAM:
             return response(
                 HTTPStatus.UPGRADE_REQUIRED,

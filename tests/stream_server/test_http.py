@@ -59,6 +59,11 @@ async def test_head_has_no_body(server: Server) -> None:
     assert status == 200 and body == b"" and int(headers["Content-Length"]) > 0
 
 
+async def test_the_root_says_where_to_go(server: Server) -> None:
+    status, body, _ = await ask(server, "/")
+    assert status == 200 and b"/v1/stream" in body
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/../pyproject.toml", "/%2e%2e/x", "/v1"])
 async def test_an_unknown_path_is_not_found(server: Server, path: str) -> None:
     assert (await ask(server, path))[0] == 404
