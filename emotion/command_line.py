@@ -22,7 +22,7 @@ def run(app: typer.Typer) -> None:
     """
     try:
         code = app(standalone_mode=False)
-    except typer.Abort:
+    except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except SystemExit as end:
         # Typer has already silenced stdout when it says 1 to a closed pipe.
