@@ -194,7 +194,10 @@ class Stream:
                 await asyncio.sleep(0)  # others' turns come between the slices of a long frame
 
     async def _hold(self, session: Session) -> None:
-        """Does not read on while the session has more to judge than it may pile up."""
+        """Does not read on while the session has more to judge than it may pile up.
+
+        With a long hop much may be unjudged and yet nothing be due: then more audio is what it needs.
+        """
         began = now = self._now()
         while self._too_much(session, now):
             self._progress.clear()
@@ -208,7 +211,7 @@ class Stream:
         session.held(now - began)
 
     def _too_much(self, session: Session, now: float) -> bool:
-        if self._draining.is_set():
+        if self._draining.is_set() or not self._busy(session):
             return False
         limit = MAX_BACKLOG_S if session.live(now) else FAST_BACKLOG_S
         return session.unjudged_s > limit
@@ -232,9 +235,13 @@ class Stream:
     async def _answered(self, session: Session) -> None:
         """Waits until the judge has nothing left to do: so a client cannot pile up flushes."""
         self._wake.set()
-        while session.ready or self._judging:
+        while self._busy(session):
             self._progress.clear()
             await self._progress.wait()
+
+    def _busy(self, session: Session) -> bool:
+        """Whether the judge has something to do."""
+        return session.ready or self._judging
 
     def _stop(self, session: Session) -> None:
         if not self._stopped:

@@ -296,6 +296,16 @@ async def test_audio_ahead_of_the_clock_is_held_back_not_piled_up(
     assert [m["code"] for m in of_type(messages, "warning")] == ["too_fast"]
 
 
+async def test_audio_that_makes_no_window_yet_is_not_held_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_server.stream, "MAX_HOLD_S", 3600.0)
+    async with running(Config(port=0), engine) as server:
+        start = {"window_s": 10.0, "hop_s": 10.0, "vad": False}
+        messages, code = await converse(server.url, start, [b"\1\0" * 16_000 * 10])
+    assert [m["end_s"] for m in of_type(messages, "emotion")] == [10.0] and code == 1000
+
+
 async def test_a_live_session_that_falls_behind_skips_to_the_newest_window(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
