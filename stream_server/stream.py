@@ -159,7 +159,9 @@ class Stream:
         try:
             while True:
                 message = await self._receive()
-                if isinstance(message, str):
+                if self._draining.is_set():
+                    pass  # what comes now comes too late, through no fault of the client
+                elif isinstance(message, str):
                     await self._obey(session, message)
                 elif self._stopped:
                     await self._tell("audio after stop: open a new stream")
@@ -187,6 +189,8 @@ class Stream:
         frame = BYTES_PER_SAMPLE[start.encoding] * len(start.channels)
         size = round(SLICE_S * start.sample_rate) * frame
         for first in range(0, len(data), size):
+            if self._draining.is_set():
+                return
             session.feed(data[first : first + size], self._now())
             self._wake.set()
             await self._hold(session)

@@ -406,6 +406,30 @@ async def test_draining_gives_running_sessions_their_results_and_1001(engine: En
                 await converse(server.url, {})
 
 
+async def test_audio_that_comes_while_the_server_drains_is_no_error_of_the_client(
+    engine: Engine,
+) -> None:
+    gate = threading.Event()
+    async with running(Config(port=0, threads=1), Choosy(engine, "right", gate)) as server:
+        async with dial(server.url) as connection:
+            start = {"channels": ["left", "right"], "analyze": ["left", "right"], "vad": False}
+            await say(connection, {"type": "start", **start})
+            await say(connection, b"\1\0" * 2 * 12_000)
+            await hear_one(connection)  # started
+            await asyncio.sleep(0.1)
+            listening = asyncio.create_task(hear(connection))
+            draining = asyncio.create_task(server.drain())
+            await asyncio.sleep(0.1)  # the partial window of `left` is judged, that of `right` waits
+            await say(connection, b"\1\0" * 100)
+            await say(connection, {"type": "keepalive"})
+            await asyncio.sleep(0.1)
+            gate.set()
+            await draining
+            messages = await listening
+    assert [m["type"] for m in messages] == ["emotion", "emotion", "summary"]
+    assert connection.close_code == 1001
+
+
 async def until(condition: Any) -> None:
     """Waits until the condition holds; fails after a while."""
     async with asyncio.timeout(20):
