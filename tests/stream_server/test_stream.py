@@ -1,10 +1,14 @@
 """One stream over a real socket: the protocol's promises and its refusals."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -377,6 +381,41 @@ class Deaf:
         raise AssertionError("it is aborted: a close frame would wait like the rest")
 
 
+async def test_many_small_frames_at_once_leave_others_their_turns(engine: Engine) -> None:
+    crowd: Any = Deaf(['{"type":"start"}', *[b"\0"] * 1000, '{"type":"stop"}'])
+    crowd.send = crowd.close = lambda *_: asyncio.sleep(0)
+    scheduler = Scheduler(engine, 1)
+    serving = asyncio.create_task(Stream(crowd, engine, scheduler, Config()).serve(Admission(1)))
+    left = []
+    while not serving.done():
+        await asyncio.sleep(0)
+        left.append(len(crowd.messages))
+    assert max(a - b for a, b in pairwise(left)) <= 2
+    scheduler.close()
+
+
+async def test_who_pings_and_does_not_read_is_cut_off(server: Server) -> None:
+    def flood() -> int:
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            client.settimeout(20)
+            client.sendall(
+                b"GET /v1/stream HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            assert client.recv(4096).startswith(b"HTTP/1.1 101")
+            pings = (b"\x89\xfd\0\0\0\0" + b"x" * 125) * 1000
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while sent < 1 << 24:
+                    client.sendall(pings)
+                    sent += len(pings)
+            return sent
+
+    assert await asyncio.to_thread(flood) < 1 << 24
+    await until(lambda: server.admission.active == 0)
+
+
 async def test_a_client_that_does_not_read_is_given_up(engine: Engine) -> None:
     deaf: Any = Deaf(['{"type":"start"}', SPEECH])
     scheduler, admission = Scheduler(engine, 1), Admission(1)
@@ -419,7 +458,9 @@ async def test_audio_that_comes_while_the_server_drains_is_no_error_of_the_clien
             await asyncio.sleep(0.1)
             listening = asyncio.create_task(hear(connection))
             draining = asyncio.create_task(server.drain())
-            await asyncio.sleep(0.1)  # the partial window of `left` is judged, that of `right` waits
+            await asyncio.sleep(
+                0.1
+            )  # the partial window of `left` is judged, that of `right` waits
             await say(connection, b"\1\0" * 100)
             await say(connection, {"type": "keepalive"})
             await asyncio.sleep(0.1)
