@@ -75,6 +75,7 @@ class Stream:
         self._end: MessageError | ConnectionClosed | _Deaf | None = None  # if not `stop`
         self._stopped = False
         self._judging = False
+        self._held_since: float | None = None
         self._now = asyncio.get_running_loop().time
 
     async def serve(self, admission: Admission) -> None:
@@ -203,8 +204,8 @@ class Stream:
 
         With a long hop much may be unjudged and yet nothing be due: then more audio is what it needs.
         """
-        began = now = self._now()
-        while self._too_much(session, now):
+        self._held_since = began = self._now()
+        while self._too_much(session):
             self._progress.clear()
             try:
                 async with asyncio.timeout(MAX_HOLD_S):
@@ -212,14 +213,18 @@ class Stream:
             except TimeoutError:
                 if session.unjudged_s < MAX_BACKLOG_S:
                     break
-            now = self._now()
-        session.held(now - began)
+        self._held_since = None
+        session.held(self._now() - began)
 
-    def _too_much(self, session: Session, now: float) -> bool:
+    def _too_much(self, session: Session) -> bool:
         if self._draining.is_set() or not self._busy(session):
             return False
-        limit = MAX_BACKLOG_S if session.live(now) else FAST_BACKLOG_S
+        limit = MAX_BACKLOG_S if self._live(session) else FAST_BACKLOG_S
         return session.unjudged_s > limit
+
+    def _live(self, session: Session) -> bool:
+        """Whether audio comes at the pace of speech; while reading is held, the clock stands still."""
+        return session.live(self._now() if self._held_since is None else self._held_since)
 
     async def _obey(self, session: Session, text: str) -> None:
         """Does what a control message says; one that cannot be obeyed does not end the session."""
@@ -274,7 +279,7 @@ class Stream:
     async def _next(self, session: Session) -> None:
         self._judging = True
         item, judgement = await self._scheduler.judge(
-            lambda: session.poll(self._now()), live=session.live(self._now())
+            lambda: session.poll(self._now()), live=self._live(session)
         )
         if isinstance(item, Window) and judgement is not None:
             await self._send(session.finish(item, judgement, self._now()))

@@ -15,6 +15,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 import emotion.session
+import stream_server.server
 import stream_server.stream
 from emotion.engine import Engine, Judgement, Window
 from emotion.session import Session
@@ -298,6 +299,31 @@ async def test_audio_ahead_of_the_clock_is_held_back_not_piled_up(
     assert max(piles) <= stream_server.stream.FAST_BACKLOG_S + stream_server.stream.SLICE_S
     assert messages[-1]["windows"] == 150 and messages[-1]["skipped"] == 0
     assert [m["code"] for m in of_type(messages, "warning")] == ["too_fast"]
+
+
+async def test_audio_ahead_of_the_clock_does_not_count_as_live_for_having_been_held_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    class Watched(Scheduler):
+        async def judge(self, take: Any, live: bool) -> Any:
+            asked.append(live)
+            return await super().judge(take, live)
+
+    monkeypatch.setattr(stream_server.server, "Scheduler", Watched)
+    monkeypatch.setattr(stream_server.stream, "FAST_BACKLOG_S", 2.0)
+    gate = threading.Event()
+    async with running(Config(port=0), Choosy(engine, "left", gate)) as server:
+        async with dial(server.url) as connection:
+            await say(connection, {"type": "start", "channels": ["left"], "vad": False})
+            await say(connection, b"\1\0" * 16_000 * 4)
+            await asyncio.sleep(2.0)  # more than the audio is ahead of what counts as live
+            before = len(asked)
+            gate.set()
+            await say(connection, STOP)
+            await hear(connection)
+    assert before >= 1 and asked[before] is False
 
 
 async def test_audio_that_makes_no_window_yet_is_not_held_back(
