@@ -8,6 +8,7 @@ judge first answers for what was heard before, then says so.
 import asyncio
 import logging
 import secrets
+from contextlib import suppress
 from typing import Final
 
 from websockets.asyncio.server import ServerConnection
@@ -88,7 +89,7 @@ class Stream:
         except _Deaf:
             log.info("session %s: the client does not read and is given up", self.id)
         except ConnectionClosed as closed:
-            log.info("session %s: the client went away (%s)", self.id, closed)
+            log.info("session %s: the client went away (%r)", self.id, str(closed))
         except Exception:
             log.exception("session %s: failed", self.id)
             reason = (
@@ -104,7 +105,7 @@ class Stream:
     async def _serve(self) -> None:
         start = await self._first_message()
         if start is None:
-            await self._connection.close(CloseCode.GOING_AWAY, "the server is shutting down")
+            await self._close(CloseCode.GOING_AWAY, "the server is shutting down")
             return
         self._check_analyzable(start)
         prior = self._engine.prior() if self._engine.adaptable else None
@@ -118,7 +119,7 @@ class Stream:
         if self._end is not None:
             raise self._end
         code = CloseCode.GOING_AWAY if self._draining.is_set() else CloseCode.NORMAL_CLOSURE
-        await self._connection.close(code)
+        await self._close(code)
         log.info("session %s: ended after %.1f s of audio", self.id, session.audio_s)
 
     async def _first_message(self) -> Start | None:
@@ -149,7 +150,7 @@ class Stream:
                 allowed = ", ".join(self._config.analyzable)
                 raise MessageError(
                     "unsupported",
-                    f"start: channel '{name}' may not be analysed here, only {allowed}; "
+                    f"start: channel {name!r} may not be analysed here, only {allowed}; "
                     "name one of these in analyze, or ask the operator to allow it (--analyzable)",
                 )
 
@@ -302,11 +303,28 @@ class Stream:
             self._connection.transport.abort()
             raise _Deaf from None
 
+    async def _close(self, code: int, reason: str = "") -> None:
+        """Closes the connection, and reads on meanwhile: the client's answer comes behind its audio."""
+        try:
+            async with asyncio.timeout(self._config.send_timeout_s), asyncio.TaskGroup() as tasks:
+                discarding = tasks.create_task(self._discard())
+                await self._connection.close(code, reason)
+                discarding.cancel()
+        except TimeoutError:
+            self._connection.transport.abort()
+            raise _Deaf from None
+
+    async def _discard(self) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await self._connection.recv()
+                await asyncio.sleep(0)
+
     async def _refuse(self, error: MessageError) -> None:
         """Says what went wrong, and closes with the code that belongs to it."""
         log.info("session %s: %s: %s", self.id, error.code, error.message)
         try:
             await self._send(Error(code=error.code, message=error.message, fatal=True))
-            await self._connection.close(CLOSE_CODES[error.code], error.code)
+            await self._close(CLOSE_CODES[error.code], error.code)
         except (ConnectionClosed, _Deaf):
             log.debug("session %s: the client did not wait for the reason", self.id)

@@ -451,6 +451,39 @@ async def test_a_client_that_does_not_read_is_given_up(engine: Engine) -> None:
     scheduler.close()
 
 
+async def test_a_close_that_waits_for_the_client_to_read_is_given_up(engine: Engine) -> None:
+    deaf: Any = Deaf(["{"])
+    deaf.send = lambda *_: asyncio.sleep(0)
+    deaf.close = lambda *_: asyncio.Future()
+    scheduler = Scheduler(engine, 1)
+    stream = Stream(deaf, engine, scheduler, Config(send_timeout_s=0.05))
+    await asyncio.wait_for(stream.serve(Admission(1)), 20)
+    assert deaf.aborted
+    scheduler.close()
+
+
+async def test_a_close_reads_what_the_client_still_sends(engine: Engine) -> None:
+    talker: Any = Deaf(["{", *[b"\0"] * 100])
+    talker.send = lambda *_: asyncio.sleep(0)
+    talker.close = lambda *_: until(lambda: not talker.messages)
+    scheduler = Scheduler(engine, 1)
+    await asyncio.wait_for(Stream(talker, engine, scheduler, Config()).serve(Admission(1)), 20)
+    assert not talker.messages and not talker.aborted
+    scheduler.close()
+
+
+async def test_what_a_client_says_makes_no_lines_of_its_own_in_the_log(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    await converse(server.url, {"channels": ["a\nforged line"]})
+    async with dial(server.url) as connection:
+        await say(connection, {"type": "start"})
+        await connection.close(1000, "bye\nforged line")
+    await until(lambda: "went away" in caplog.text)
+    assert "\nforged line" not in caplog.text
+
+
 # --- the end ---
 
 
