@@ -91,6 +91,20 @@ def test_a_dimension_that_never_moves_does_not_explode(features: Features, recip
     assert np.isfinite(probabilities(head, still)).all()
 
 
+def test_the_temperature_sharpens_the_answers_and_changes_none(
+    features: Features, recipe: Recipe
+) -> None:
+    sharp = msgspec.structs.replace(recipe, temperature=0.5)
+    plain, sharpened = (
+        probabilities(fit_head(features, chosen, 5).head, features.embeddings)
+        for chosen in (recipe, sharp)
+    )
+    assert np.array_equal(plain.argmax(axis=1), sharpened.argmax(axis=1))
+    assert (sharpened.max(axis=1) > plain.max(axis=1)).all()
+    squared = plain**2 / (plain**2).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(sharpened, squared, rtol=1e-4, atol=1e-6)
+
+
 def test_plateau_without_held_out_clips_is_refused(features: Features, recipe: Recipe) -> None:
     with pytest.raises(ConfigurationError, match="'plateau' needs held-out clips"):
         fit_head(features, msgspec.structs.replace(recipe, schedule="plateau"), 5)
