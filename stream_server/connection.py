@@ -1,7 +1,7 @@
 """WebSocket connections that say why before they fail.
 
-`websockets` answers an over-long message or invalid UTF-8 with a bare close frame. Clients of this
-protocol are promised an `error` with a code first, so the protocol object gets last words.
+`websockets` answers an over-long message, invalid UTF-8 or a broken frame with a bare close frame.
+Clients of this protocol are promised an `error` with a code first, so the protocol has last words.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from emotion.errors import ErrorCode
 from emotion.messages import MAX_FRAME_BYTES, PROTOCOL, Error, encode
 
 READ_BYTES: Final = 1 << 14
-"""Taken from a socket at a time. asyncio's 256 KiB can hold 40,000 frames of one byte, and the event loop
+"""Taken from a socket at a time. asyncio's 256 KiB can hold 37,000 frames of one byte, and the loop
 would spend a second on them before anybody else's turn."""
 MAX_UNREAD_BYTES: Final = 1 << 18
 """That may wait for a client to read. What the session sends waits for it, pongs do not: a client that
@@ -27,8 +27,12 @@ pings and never reads could fill the memory with them."""
 LAST_WORDS: Final[dict[int, tuple[ErrorCode, str]]] = {
     CloseCode.MESSAGE_TOO_BIG: (
         "too_large",
-        f"a frame or message longer than {MAX_FRAME_BYTES} bytes: send audio in shorter frames, "
-        "20 to 100 ms each",
+        f"a message longer than {MAX_FRAME_BYTES} bytes or in too many parts: send audio in "
+        "shorter frames, 20 to 100 ms each",
+    ),
+    CloseCode.PROTOCOL_ERROR: (
+        "bad_message",
+        "a frame that RFC 6455 does not allow: expected text, binary or control frames",
     ),
     CloseCode.INVALID_DATA: ("bad_message", "a text frame that is not UTF-8: expected JSON"),
 }

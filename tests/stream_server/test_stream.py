@@ -205,6 +205,17 @@ async def test_text_that_is_not_utf8_is_named_before_the_close(server: Server) -
         assert error["code"] == "bad_message" and connection.close_code == 1007
 
 
+async def test_a_frame_that_websockets_do_not_allow_is_named_before_the_close(
+    server: Server,
+) -> None:
+    async with dial(server.url) as connection:
+        await say(connection, {"type": "start"})
+        await hear_one(connection)
+        connection.transport.write(b"\x83\x80\0\0\0\0")  # opcode 3 is reserved
+        (error,) = await hear(connection)
+        assert error["code"] == "bad_message" and connection.close_code == 1002
+
+
 async def test_samples_that_are_not_finite_end_the_stream_after_the_results_before_them(
     server: Server,
 ) -> None:
