@@ -35,6 +35,9 @@ MIN_PARTIAL: Final = SHORTEST_WINDOW
 """Samples that must be new for a partial window at the end."""
 AHEAD_TOLERANCE_S: Final = 2.0
 """How far audio may run ahead of the clock and still count as live: clients send portions."""
+CLOCK_DRIFT: Final = 1e-3
+"""By which a sender's clock may be faster and its audio still be live, for ever: sound cards are some
+100 ppm off."""
 MAX_WAIT_S: Final = 1.0
 """A live session's window that waited longer gives way to a newer one."""
 MAX_FLUSHES: Final = 32
@@ -222,7 +225,7 @@ class Session:
 
     def live(self, now: float) -> bool:
         """Whether audio comes no faster than it is spoken."""
-        return self.ahead_s(now) <= AHEAD_TOLERANCE_S
+        return self.ahead_s(now) <= AHEAD_TOLERANCE_S + CLOCK_DRIFT * self.audio_s
 
     def started(self, limits: Limits | None = None) -> Started:
         """The acknowledgement: the configuration in effect."""
