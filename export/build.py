@@ -1,16 +1,17 @@
 """A trained model to its graphs, in one precision, written to a folder."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
+from onnx.utils import Extractor
 
 from emotion.contract import Graph, Precision
 from export.clips import speech_like
 from export.convert import GRAPHS, contract_of, convert, write
-from export.graphs import Networks
+from export.graphs import INPUTS, OUTPUTS, Networks
 from export.quantize import Target, quantize, store_half
 from export.smooth import smooth
 
@@ -31,27 +32,49 @@ class Settings:
 
 
 def build(
-    networks: Networks, settings: Settings, graphs: Iterable[Graph] = GRAPHS
+    networks: Networks, settings: Settings, graphs: Collection[Graph] = GRAPHS
 ) -> dict[Graph, onnx.ModelProto]:
     """The graphs as ONNX models, without contracts yet.
 
-    The channels' loudness for int8 is measured on made-up sounds: which channels are loud hardly
-    depends on what is said, and so a run gives the same file with or without recordings.
+    The encoder is cut out of the monitor where both are asked for, so the two cannot differ.
 
     Raises:
         ConfigurationError: the exporter could not follow a graph.
     """
+    networks = prepared(networks, settings)
+    cut = "monitor" in graphs and "encoder" in graphs
+    models = {
+        graph: lowered(convert(networks, graph), settings)
+        for graph in graphs
+        if not (cut and graph == "encoder")
+    }
+    if cut:
+        inputs, outputs = list(INPUTS["encoder"]), list(OUTPUTS["encoder"])
+        models["encoder"] = Extractor(models["monitor"]).extract_model(inputs, outputs)
+    return models
+
+
+def prepared(networks: Networks, settings: Settings) -> Networks:
+    """What is done to the torch modules before they are converted.
+
+    The channels' loudness for int8 is measured on made-up sounds: which channels are loud hardly
+    depends on what is said, and so a run gives the same file with or without recordings.
+    """
     if settings.precision == "fp16":
-        halved = networks.half()
-        models = {graph: convert(halved, graph) for graph in graphs}
-        for model in models.values():
-            store_half(model)
-        return models
+        return networks.half()
     if settings.precision == "int8":
         even = smooth(networks.embedder, speech_like(SMOOTHING_CLIPS))
-        evened = Networks(even, networks.head)
-        return {graph: quantize(convert(evened, graph), settings.target) for graph in graphs}
-    return {graph: convert(networks, graph) for graph in graphs}
+        return Networks(even, networks.head)
+    return networks
+
+
+def lowered(model: onnx.ModelProto, settings: Settings) -> onnx.ModelProto:
+    """What is done to a converted graph; the model given is left as it is."""
+    if settings.precision == "int8":
+        return quantize(model, settings.target)
+    if settings.precision == "fp16":
+        return store_half(model)
+    return model
 
 
 def save(

@@ -125,6 +125,7 @@ def write(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
     """
     onnx.helper.set_model_props(model, to_metadata(contract))
     model.producer_name, model.producer_version = "emotion-export", ""
+    model.graph.name = contract.graph
     onnx.checker.check_model(model, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")

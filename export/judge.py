@@ -118,7 +118,7 @@ def _fold(
         )
     networks = Networks(checkpoint.embedder, checkpoint.head)
     pipelines = _pipelines(networks, settings, encoders)
-    rows = [_both(pipelines, clip) for clip in track(judged, len(judged), folder.name)]
+    rows = [_both(pipelines, clip) for clip in track(judged, folder.name)]
     truth = np.array([clip.emotion for clip in judged])
     return _figures(folder.name, judged, truth, np.stack(rows))
 

@@ -119,10 +119,10 @@ class _Worst:
 def compare(
     paths: dict[Graph, Path], networks: Networks, precision: Precision, sounds: Sequence[Sound]
 ) -> list[Check]:
-    """Runs the three graphs beside PyTorch and beside each other.
+    """Runs the graphs beside PyTorch and beside each other.
 
     Args:
-        paths: the three graphs' files.
+        paths: the files of monitor and classifier, and of the encoder where there is one.
         networks: the trained model in float32.
         precision: of the files; decides the limits.
         sounds: what to run them on.
@@ -132,7 +132,7 @@ def compare(
     """
     sessions = {graph: Session(path) for graph, path in paths.items()}
     worst = _Worst()
-    for sound in track(sounds, len(sounds), "parity"):
+    for sound in track(sounds, "parity"):
         _against_torch(worst, sessions, networks, precision, sound)
         _against_each_other(worst, sessions, networks, sound)
     _batch_against_single(worst, sessions["monitor"], precision, sounds)
@@ -187,13 +187,14 @@ def _against_torch(
     judged = sessions["classifier"](
         embedding=embedding.numpy(), mean=mean.numpy(), inv_std=inv_std.numpy()
     )
-    encoded = sessions["encoder"](waveform=waveform)
     differences: list[tuple[Graph, str, Array]] = [
-        ("encoder", "embedding", (encoded["embedding"] - embedding.numpy()) / std),
         ("monitor", "embedding", (heard["embedding"] - embedding.numpy()) / std),
         ("monitor", "probabilities", heard["probabilities"] - probabilities),
         ("classifier", "probabilities", judged["probabilities"] - adapted),
     ]
+    if "encoder" in sessions:
+        encoded = sessions["encoder"](waveform=waveform)["embedding"]
+        differences.append(("encoder", "embedding", (encoded - embedding.numpy()) / std))
     for graph, output, difference in differences:
         worst((graph, output, "PyTorch"), difference, LIMITS.get((precision, output)), sound.name)
 

@@ -37,8 +37,8 @@ def quantization_config(target: Target, nodes: list[str]) -> QuantizationConfig:
 
     `avx2` is the default and right on every x86. Its kernels for u8 activations by s8 weights add
     two products in 16 bits with saturation (VPMADDUBSW): 255 * 127 * 2 does not fit, 255 * 64 * 2
-    does, so weights take 7 bits. Unsigned weights would not saturate either, but have no VNNI kernel
-    in ONNX Runtime before AVX-VNNI-INT8 and so run at half the speed on most servers.
+    does, so weights take 7 bits. Unsigned weights would not saturate either, but ONNX Runtime runs
+    them through VNNI only where there is AVX-VNNI-INT8: at half the speed on most servers.
 
     Args:
         target: the instruction set.
@@ -61,11 +61,8 @@ def quantize(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
         model: one of the graphs, as `convert` made it; left as it is.
         target: the instruction set.
     """
-    quantized = _compute_int8(model, target) if computed(model) else _copy(model)
-    store_int8(quantized)
-    store_half(quantized)
-    del quantized.graph.value_info[:]
-    return quantized
+    quantized = _compute_int8(model, target) if computed(model) else model
+    return store_half(_store_all_int8(quantized))
 
 
 def computed(model: onnx.ModelProto) -> list[str]:
@@ -84,8 +81,23 @@ def computed(model: onnx.ModelProto) -> list[str]:
     return [name for name in linears if name != last]
 
 
-def store_int8(model: onnx.ModelProto) -> None:
-    """Stores the weights of float32 linears and convolutions as int8 with a scale per output."""
+def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy with large float32 weights stored as float16, the front end's excepted.
+
+    Whisper's own were published as float16, so that loses nothing of them.
+    """
+    model = _copy(model)
+    for node in list(model.graph.node):
+        for position, name in enumerate(node.input):
+            weight = _large_weight(model, name)
+            if weight is not None and "log_mel" not in node.name:
+                _store_half(model, node, position, weight)
+    return model
+
+
+def _store_all_int8(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy with the weights of float32 linears and convolutions as int8, a scale per output."""
+    model = _copy(model)
     for node in list(model.graph.node):
         if node.op_type not in {"MatMul", "Gemm", "Conv"} or "log_mel" in node.name:
             continue
@@ -93,15 +105,7 @@ def store_int8(model: onnx.ModelProto) -> None:
         if weight is not None:
             outputs_first = node.op_type == "Conv" or _attribute(node, "transB") == 1
             _store_int8(model, node, weight, axis=0 if outputs_first else 1)
-
-
-def store_half(model: onnx.ModelProto) -> None:
-    """Stores what else is large as float16, the front end excepted."""
-    for node in list(model.graph.node):
-        for position, name in enumerate(node.input):
-            weight = _large_weight(model, name)
-            if weight is not None and "log_mel" not in node.name:
-                _store_half(model, node, position, weight)
+    return model
 
 
 def _compute_int8(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
@@ -173,6 +177,7 @@ def _attribute(node: onnx.NodeProto, name: str) -> int:
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
+    del copied.graph.value_info[:]
     return copied
 
 

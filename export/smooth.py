@@ -5,7 +5,7 @@ times louder than the rest, which then fall between two steps. Dividing a channe
 made (the layer norm, or the value projection) and multiplying the weights that read it by s changes
 nothing in float32 and moves the spread into the weights, which have a scale per output channel.
 
-Source: SmoothQuant (Xiao et al. 2023, arXiv 2211.10438), with its strength of one half.
+Source: SmoothQuant (Xiao et al. 2023, arXiv 2211.10438).
 """
 
 import copy
@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from train.encoder import Embedder
 
-STRENGTH: Final = 0.5
+STRENGTH: Final = 0.65
+"""0 leaves all of the spread in the activations, 1 moves all of it; measured with real clips."""
+
 SMALLEST: Final = 1e-5
 """Below any activation or weight that matters; keeps a dead channel's scale finite."""
 

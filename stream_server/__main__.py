@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -76,9 +77,7 @@ async def serve_until_signal(config: Config) -> None:
     def ask() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ask)
+    on_signals(ask)
     async with running(config) as server:
         log.info("listening on %s", server.url)
         await stop.wait()
@@ -87,6 +86,16 @@ async def serve_until_signal(config: Config) -> None:
         await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
         draining.cancel()
+
+
+def on_signals(ask: Callable[[], None]) -> None:
+    """Has the event loop call `ask` on SIGTERM and SIGINT, on Windows too."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, ask)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(ask))
 
 
 def main() -> None:

@@ -60,11 +60,18 @@ class Config:
     @property
     def workers(self) -> int:
         """The number of inference threads in effect."""
-        return self.threads or len(os.sched_getaffinity(0))
+        return self.threads or cores()
 
     def _within(self, name: str, value: float, low: float, high: float) -> None:
         if not low <= value <= high:
             raise ConfigurationError(f"{name} is {value}: expected {low:g} to {high:g}")
+
+
+def cores() -> int:
+    """The cores this process may use; all of the machine's where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def url(host: str, port: int) -> str:

@@ -4,6 +4,7 @@
 protocol are promised an `error` with a code first, so the protocol object gets last words.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,6 +16,13 @@ from websockets.typing import Subprotocol
 
 from emotion.errors import ErrorCode
 from emotion.messages import MAX_FRAME_BYTES, PROTOCOL, Error, encode
+
+READ_BYTES: Final = 1 << 14
+"""Taken from a socket at a time. asyncio's 256 KiB can hold 40,000 frames of one byte, and the event loop
+would spend a second on them before anybody else's turn."""
+MAX_UNREAD_BYTES: Final = 1 << 18
+"""That may wait for a client to read. What the session sends waits for it, pongs do not: a client that
+pings and never reads could fill the memory with them."""
 
 LAST_WORDS: Final[dict[int, tuple[ErrorCode, str]]] = {
     CloseCode.MESSAGE_TOO_BIG: (
@@ -62,3 +70,13 @@ class SpeakingConnection(ServerConnection):
     def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
         speaking = SpeakingProtocol(max_size=MAX_FRAME_BYTES, logger=protocol.logger)
         super().__init__(speaking, server, **options)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if hasattr(transport, "max_size"):  # of asyncio's own event loop on Unix
+            transport.max_size = READ_BYTES
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self.transport.abort()

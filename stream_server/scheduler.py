@@ -78,7 +78,7 @@ class Scheduler:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._release()  # the turn had come: pass it on
-            else:
+            elif turn in self._waiting[live]:  # or already passed over
                 self._waiting[live].remove(turn)
             raise
 

@@ -79,9 +79,10 @@ class Server:
                 close_timeout=CLOSE_TIMEOUT_S,
                 max_queue=MAX_QUEUED_FRAMES,
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host can have such a name
+            reason = getattr(error, "strerror", None) or error
             raise ConfigurationError(
-                f"cannot listen on {config.host} port {config.port} ({error.strerror or error}): "
+                f"cannot listen on {config.host} port {config.port} ({reason}): "
                 "choose another --port, or end what listens there"
             ) from error
 
@@ -115,7 +116,8 @@ class Server:
         A browser cannot see an HTTP refusal, so one that a session will be refused to is let through
         and told over the WebSocket.
         """
-        upgrade = "websocket" in request.headers.get("Upgrade", "").lower()
+        upgrades = request.headers.get_all("Upgrade")  # `get` raises where there are two
+        upgrade = any("websocket" in value.lower() for value in upgrades)
         if not upgrade or request.path.split("?")[0] != STREAM:
             return self._site.respond(request)
         refusal = self.admission.refusal()

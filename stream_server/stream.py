@@ -8,6 +8,7 @@ judge first answers for what was heard before, then says so.
 import asyncio
 import logging
 import secrets
+from contextlib import suppress
 from typing import Final
 
 from websockets.asyncio.server import ServerConnection
@@ -75,6 +76,7 @@ class Stream:
         self._end: MessageError | ConnectionClosed | _Deaf | None = None  # if not `stop`
         self._stopped = False
         self._judging = False
+        self._held_since: float | None = None
         self._now = asyncio.get_running_loop().time
 
     async def serve(self, admission: Admission) -> None:
@@ -87,7 +89,7 @@ class Stream:
         except _Deaf:
             log.info("session %s: the client does not read and is given up", self.id)
         except ConnectionClosed as closed:
-            log.info("session %s: the client went away (%s)", self.id, closed)
+            log.info("session %s: the client went away (%r)", self.id, str(closed))
         except Exception:
             log.exception("session %s: failed", self.id)
             reason = (
@@ -103,7 +105,7 @@ class Stream:
     async def _serve(self) -> None:
         start = await self._first_message()
         if start is None:
-            await self._connection.close(CloseCode.GOING_AWAY, "the server is shutting down")
+            await self._close(CloseCode.GOING_AWAY, "the server is shutting down")
             return
         self._check_analyzable(start)
         prior = self._engine.prior() if self._engine.adaptable else None
@@ -117,7 +119,7 @@ class Stream:
         if self._end is not None:
             raise self._end
         code = CloseCode.GOING_AWAY if self._draining.is_set() else CloseCode.NORMAL_CLOSURE
-        await self._connection.close(code)
+        await self._close(code)
         log.info("session %s: ended after %.1f s of audio", self.id, session.audio_s)
 
     async def _first_message(self) -> Start | None:
@@ -148,7 +150,7 @@ class Stream:
                 allowed = ", ".join(self._config.analyzable)
                 raise MessageError(
                     "unsupported",
-                    f"start: channel '{name}' may not be analysed here, only {allowed}; "
+                    f"start: channel {name!r} may not be analysed here, only {allowed}; "
                     "name one of these in analyze, or ask the operator to allow it (--analyzable)",
                 )
 
@@ -159,12 +161,15 @@ class Stream:
         try:
             while True:
                 message = await self._receive()
-                if isinstance(message, str):
+                if self._draining.is_set():
+                    pass  # what comes now comes too late, through no fault of the client
+                elif isinstance(message, str):
                     await self._obey(session, message)
                 elif self._stopped:
                     await self._tell("audio after stop: open a new stream")
                 else:
                     await self._hear(session, start, message)
+                await asyncio.sleep(0)  # others' turns come between frames that are already here
         except AudioError as error:
             self._end = MessageError("bad_audio", str(error))
         except (MessageError, ConnectionClosed, _Deaf) as end:
@@ -187,6 +192,8 @@ class Stream:
         frame = BYTES_PER_SAMPLE[start.encoding] * len(start.channels)
         size = round(SLICE_S * start.sample_rate) * frame
         for first in range(0, len(data), size):
+            if self._draining.is_set():
+                return
             session.feed(data[first : first + size], self._now())
             self._wake.set()
             await self._hold(session)
@@ -194,9 +201,12 @@ class Stream:
                 await asyncio.sleep(0)  # others' turns come between the slices of a long frame
 
     async def _hold(self, session: Session) -> None:
-        """Does not read on while the session has more to judge than it may pile up."""
-        began = now = self._now()
-        while self._too_much(session, now):
+        """Does not read on while the session has more to judge than it may pile up.
+
+        With a long hop much may be unjudged and yet nothing be due: then more audio is what it needs.
+        """
+        self._held_since = began = self._now()
+        while self._too_much(session):
             self._progress.clear()
             try:
                 async with asyncio.timeout(MAX_HOLD_S):
@@ -204,14 +214,18 @@ class Stream:
             except TimeoutError:
                 if session.unjudged_s < MAX_BACKLOG_S:
                     break
-            now = self._now()
-        session.held(now - began)
+        self._held_since = None
+        session.held(self._now() - began)
 
-    def _too_much(self, session: Session, now: float) -> bool:
-        if self._draining.is_set():
+    def _too_much(self, session: Session) -> bool:
+        if self._draining.is_set() or not self._busy(session):
             return False
-        limit = MAX_BACKLOG_S if session.live(now) else FAST_BACKLOG_S
+        limit = MAX_BACKLOG_S if self._live(session) else FAST_BACKLOG_S
         return session.unjudged_s > limit
+
+    def _live(self, session: Session) -> bool:
+        """Whether audio comes at the pace of speech; while reading is held, the clock stands still."""
+        return session.live(self._now() if self._held_since is None else self._held_since)
 
     async def _obey(self, session: Session, text: str) -> None:
         """Does what a control message says; one that cannot be obeyed does not end the session."""
@@ -232,9 +246,13 @@ class Stream:
     async def _answered(self, session: Session) -> None:
         """Waits until the judge has nothing left to do: so a client cannot pile up flushes."""
         self._wake.set()
-        while session.ready or self._judging:
+        while self._busy(session):
             self._progress.clear()
             await self._progress.wait()
+
+    def _busy(self, session: Session) -> bool:
+        """Whether the judge has something to do."""
+        return session.ready or self._judging
 
     def _stop(self, session: Session) -> None:
         if not self._stopped:
@@ -262,7 +280,7 @@ class Stream:
     async def _next(self, session: Session) -> None:
         self._judging = True
         item, judgement = await self._scheduler.judge(
-            lambda: session.poll(self._now()), live=session.live(self._now())
+            lambda: session.poll(self._now()), live=self._live(session)
         )
         if isinstance(item, Window) and judgement is not None:
             await self._send(session.finish(item, judgement, self._now()))
@@ -285,11 +303,28 @@ class Stream:
             self._connection.transport.abort()
             raise _Deaf from None
 
+    async def _close(self, code: int, reason: str = "") -> None:
+        """Closes the connection, and reads on meanwhile: the client's answer comes behind its audio."""
+        try:
+            async with asyncio.timeout(self._config.send_timeout_s), asyncio.TaskGroup() as tasks:
+                discarding = tasks.create_task(self._discard())
+                await self._connection.close(code, reason)
+                discarding.cancel()
+        except TimeoutError:
+            self._connection.transport.abort()
+            raise _Deaf from None
+
+    async def _discard(self) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await self._connection.recv()
+                await asyncio.sleep(0)
+
     async def _refuse(self, error: MessageError) -> None:
         """Says what went wrong, and closes with the code that belongs to it."""
         log.info("session %s: %s: %s", self.id, error.code, error.message)
         try:
             await self._send(Error(code=error.code, message=error.message, fatal=True))
-            await self._connection.close(CLOSE_CODES[error.code], error.code)
+            await self._close(CLOSE_CODES[error.code], error.code)
         except (ConnectionClosed, _Deaf):
             log.debug("session %s: the client did not wait for the reason", self.id)

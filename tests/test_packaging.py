@@ -84,7 +84,7 @@ def test_the_constraints_are_what_is_tested_here() -> None:
     assert installed == pins()
 
 
-def run(*command: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(part) for part in command],
         capture_output=True,

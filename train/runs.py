@@ -26,7 +26,7 @@ from train.features import Features, extract
 from train.files import write_json
 from train.fit import Epoch, Fitted, fit_head
 from train.progress import track
-from train.recipe import Recipe
+from train.recipe import Recipe, recipe_from
 from train.splits import Protocol, Split, emobox_splits, everything, random_split
 
 _log = logging.getLogger(__name__)
@@ -189,12 +189,12 @@ def crossval_metrics(folders: Sequence[Path], recipe: Recipe) -> dict[str, Any]:
         path = folder / "crossval.json"
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
-            protocol, found = report["protocol"], report["recipe"]
+            protocol, found = report["protocol"], recipe_from(report["recipe"])
         except (OSError, ValueError, KeyError) as error:
             raise ConfigurationError(
                 f"--metrics-from {folder}: no readable crossval.json; run emotion-train crossval"
             ) from error
-        if found != msgspec.to_builtins(recipe):
+        if found != recipe:
             raise ConfigurationError(
                 f"--metrics-from {folder}: its recipe is not the one being fitted, so its figures "
                 "are not this model's; run crossval again"

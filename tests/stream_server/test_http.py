@@ -74,6 +74,20 @@ async def test_another_method_is_refused(server: Server) -> None:
     assert status == 405 and headers["Allow"] == "GET, HEAD"
 
 
+async def test_a_header_that_comes_twice_is_refused_without_a_word_in_the_log(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlparse(server.url).port)
+    writer.write(
+        b"GET /v1/stream HTTP/1.1\r\nUpgrade: websocket\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    assert (await reader.readline()).startswith(b"HTTP/1.1 426")
+    writer.close()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_the_stream_without_a_websocket_says_what_it_is(server: Server) -> None:
     status, body, _ = await ask(server, "/v1/stream")
     assert status == 426 and b"ws://" in body

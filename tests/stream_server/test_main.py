@@ -1,5 +1,6 @@
 """`emotion-server` as a process."""
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from websockets.sync.client import connect
 
 from emotion.errors import ConfigurationError
+from stream_server.__main__ import on_signals
 from stream_server.config import Config, url
 
 COMMAND = [sys.executable, "-m", "stream_server"]
@@ -60,6 +62,7 @@ def test_a_client_that_does_not_end_cannot_hold_it(model_folder: Path) -> None:
         (["--device", "tpu"], "tpu"),
         (["--device", "cuda"], "--device cpu"),
         (["--analyzable", ","], "analyzable"),
+        (["--host", "x" * 64], "cannot listen on xxx"),
         (["--nonsense"], "--nonsense"),
     ],
 )
@@ -87,6 +90,35 @@ def test_a_port_that_is_taken_is_named(model_folder: Path) -> None:
 
 def test_addresses_of_ipv6_are_bracketed() -> None:
     assert url("::1", 80) == "ws://[::1]:80" and url("localhost", 80) == "ws://localhost:80"
+
+
+def test_there_is_a_thread_a_core_also_where_the_system_knows_no_affinity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    assert Config().workers == 7 and Config(threads=3).workers == 3
+
+
+def test_signals_are_heard_also_where_the_event_loop_takes_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    async def hear() -> None:
+        heard = asyncio.Event()
+        monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", refuse)
+        on_signals(heard.set)
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(heard.wait(), 10)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        asyncio.run(hear())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_settings_out_of_range_are_named() -> None:

@@ -134,6 +134,24 @@ async def test_a_turn_that_came_to_a_cancelled_session_is_passed_on() -> None:
     scheduler.close()
 
 
+async def test_a_session_cancelled_just_before_its_turn_is_passed_over() -> None:
+    gate = Gate()
+    scheduler = scheduled(gate)
+    first = asyncio.create_task(judge(scheduler, "first"))
+    await asyncio.sleep(0)
+    # Cancels the next in the queue and gives its turn back before that one can run.
+    second = asyncio.create_task(scheduler.judge(lambda: gone.cancel(), True))
+    await asyncio.sleep(0)
+    gone = asyncio.create_task(judge(scheduler, "gone"))
+    await asyncio.sleep(0)
+    gate.open.set()
+    await asyncio.gather(first, second)
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    await asyncio.wait_for(judge(scheduler, "last"), 10)
+    scheduler.close()
+
+
 async def test_as_many_windows_run_side_by_side_as_there_are_threads() -> None:
     gate = Gate()
     scheduler = scheduled(gate, threads=2)

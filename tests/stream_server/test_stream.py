@@ -1,16 +1,21 @@
 """One stream over a real socket: the protocol's promises and its refusals."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from websockets.exceptions import InvalidStatus
 
 import emotion.session
+import stream_server.server
 import stream_server.stream
 from emotion.engine import Engine, Judgement, Window
 from emotion.session import Session
@@ -296,6 +301,41 @@ async def test_audio_ahead_of_the_clock_is_held_back_not_piled_up(
     assert [m["code"] for m in of_type(messages, "warning")] == ["too_fast"]
 
 
+async def test_audio_ahead_of_the_clock_does_not_count_as_live_for_having_been_held_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    class Watched(Scheduler):
+        async def judge(self, take: Any, live: bool) -> Any:
+            asked.append(live)
+            return await super().judge(take, live)
+
+    monkeypatch.setattr(stream_server.server, "Scheduler", Watched)
+    monkeypatch.setattr(stream_server.stream, "FAST_BACKLOG_S", 2.0)
+    gate = threading.Event()
+    async with running(Config(port=0), Choosy(engine, "left", gate)) as server:
+        async with dial(server.url) as connection:
+            await say(connection, {"type": "start", "channels": ["left"], "vad": False})
+            await say(connection, b"\1\0" * 16_000 * 4)
+            await asyncio.sleep(2.0)  # more than the audio is ahead of what counts as live
+            before = len(asked)
+            gate.set()
+            await say(connection, STOP)
+            await hear(connection)
+    assert before >= 1 and asked[before] is False
+
+
+async def test_audio_that_makes_no_window_yet_is_not_held_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_server.stream, "MAX_HOLD_S", 3600.0)
+    async with running(Config(port=0), engine) as server:
+        start = {"window_s": 10.0, "hop_s": 10.0, "vad": False}
+        messages, code = await converse(server.url, start, [b"\1\0" * 16_000 * 10])
+    assert [m["end_s"] for m in of_type(messages, "emotion")] == [10.0] and code == 1000
+
+
 async def test_a_live_session_that_falls_behind_skips_to_the_newest_window(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,6 +407,41 @@ class Deaf:
         raise AssertionError("it is aborted: a close frame would wait like the rest")
 
 
+async def test_many_small_frames_at_once_leave_others_their_turns(engine: Engine) -> None:
+    crowd: Any = Deaf(['{"type":"start"}', *[b"\0"] * 1000, '{"type":"stop"}'])
+    crowd.send = crowd.close = lambda *_: asyncio.sleep(0)
+    scheduler = Scheduler(engine, 1)
+    serving = asyncio.create_task(Stream(crowd, engine, scheduler, Config()).serve(Admission(1)))
+    left = []
+    while not serving.done():
+        await asyncio.sleep(0)
+        left.append(len(crowd.messages))
+    assert max(a - b for a, b in pairwise(left)) <= 2
+    scheduler.close()
+
+
+async def test_who_pings_and_does_not_read_is_cut_off(server: Server) -> None:
+    def flood() -> int:
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            client.settimeout(20)
+            client.sendall(
+                b"GET /v1/stream HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            assert client.recv(4096).startswith(b"HTTP/1.1 101")
+            pings = (b"\x89\xfd\0\0\0\0" + b"x" * 125) * 1000
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                while sent < 1 << 24:
+                    client.sendall(pings)
+                    sent += len(pings)
+            return sent
+
+    assert await asyncio.to_thread(flood) < 1 << 24
+    await until(lambda: server.admission.active == 0)
+
+
 async def test_a_client_that_does_not_read_is_given_up(engine: Engine) -> None:
     deaf: Any = Deaf(['{"type":"start"}', SPEECH])
     scheduler, admission = Scheduler(engine, 1), Admission(1)
@@ -374,6 +449,39 @@ async def test_a_client_that_does_not_read_is_given_up(engine: Engine) -> None:
     await asyncio.wait_for(stream.serve(admission), 20)
     assert deaf.aborted and admission.active == 0
     scheduler.close()
+
+
+async def test_a_close_that_waits_for_the_client_to_read_is_given_up(engine: Engine) -> None:
+    deaf: Any = Deaf(["{"])
+    deaf.send = lambda *_: asyncio.sleep(0)
+    deaf.close = lambda *_: asyncio.Future()
+    scheduler = Scheduler(engine, 1)
+    stream = Stream(deaf, engine, scheduler, Config(send_timeout_s=0.05))
+    await asyncio.wait_for(stream.serve(Admission(1)), 20)
+    assert deaf.aborted
+    scheduler.close()
+
+
+async def test_a_close_reads_what_the_client_still_sends(engine: Engine) -> None:
+    talker: Any = Deaf(["{", *[b"\0"] * 100])
+    talker.send = lambda *_: asyncio.sleep(0)
+    talker.close = lambda *_: until(lambda: not talker.messages)
+    scheduler = Scheduler(engine, 1)
+    await asyncio.wait_for(Stream(talker, engine, scheduler, Config()).serve(Admission(1)), 20)
+    assert not talker.messages and not talker.aborted
+    scheduler.close()
+
+
+async def test_what_a_client_says_makes_no_lines_of_its_own_in_the_log(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    await converse(server.url, {"channels": ["a\nforged line"]})
+    async with dial(server.url) as connection:
+        await say(connection, {"type": "start"})
+        await connection.close(1000, "bye\nforged line")
+    await until(lambda: "went away" in caplog.text)
+    assert "\nforged line" not in caplog.text
 
 
 # --- the end ---
@@ -394,6 +502,32 @@ async def test_draining_gives_running_sessions_their_results_and_1001(engine: En
             assert await hear(idle) == [] and idle.close_code == 1001
             with pytest.raises(InvalidStatus):
                 await converse(server.url, {})
+
+
+async def test_audio_that_comes_while_the_server_drains_is_no_error_of_the_client(
+    engine: Engine,
+) -> None:
+    gate = threading.Event()
+    async with running(Config(port=0, threads=1), Choosy(engine, "right", gate)) as server:
+        async with dial(server.url) as connection:
+            start = {"channels": ["left", "right"], "analyze": ["left", "right"], "vad": False}
+            await say(connection, {"type": "start", **start})
+            await say(connection, b"\1\0" * 2 * 12_000)
+            await hear_one(connection)  # started
+            await asyncio.sleep(0.1)
+            listening = asyncio.create_task(hear(connection))
+            draining = asyncio.create_task(server.drain())
+            await asyncio.sleep(
+                0.1
+            )  # the partial window of `left` is judged, that of `right` waits
+            await say(connection, b"\1\0" * 100)
+            await say(connection, {"type": "keepalive"})
+            await asyncio.sleep(0.1)
+            gate.set()
+            await draining
+            messages = await listening
+    assert [m["type"] for m in messages] == ["emotion", "emotion", "summary"]
+    assert connection.close_code == 1001
 
 
 async def until(condition: Any) -> None:

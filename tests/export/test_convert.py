@@ -1,0 +1,121 @@
+"""The files: names, types, shapes, contract, and nothing in them that should not be."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from emotion.contract import Graph, from_metadata
+from emotion.errors import ContractError
+from export.convert import MAX_SAMPLES, MIN_SAMPLES, OPSET, contract_of, convert, write
+from export.graphs import INPUTS, OUTPUTS, Networks
+from export.parity import Session
+
+
+def metadata(path: Path) -> dict[str, str]:
+    return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_inputs_and_outputs_are_float32_with_the_agreed_names(
+    precision: str, request: pytest.FixtureRequest
+) -> None:
+    paths: dict[Graph, Path] = request.getfixturevalue(precision)
+    for graph, path in paths.items():
+        model = onnx.load(path)
+        assert tuple(value.name for value in model.graph.input) == INPUTS[graph]
+        assert tuple(value.name for value in model.graph.output) == OUTPUTS[graph]
+        for value in [*model.graph.input, *model.graph.output]:
+            assert value.type.tensor_type.elem_type == TensorProto.FLOAT
+            assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_file_is_valid_onnx_and_its_shapes_are_inferred_strictly(
+    precision: str, request: pytest.FixtureRequest
+) -> None:
+    for path in request.getfixturevalue(precision).values():
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
+
+
+def test_a_file_stands_alone_and_holds_no_paths_of_the_machine_that_made_it(
+    fp32: dict[Graph, Path],
+) -> None:
+    for path in fp32.values():
+        assert sorted(path.parent.glob("*.data")) == []
+        content = path.read_bytes()
+        assert b"site-packages" not in content
+        assert str(Path.home()).encode() not in content
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_contract_in_the_file_is_the_one_that_was_written(
+    precision: str, stream: Networks, request: pytest.FixtureRequest
+) -> None:
+    for graph, path in request.getfixturevalue(precision).items():
+        contract = from_metadata(metadata(path))
+        assert contract.graph == graph
+        assert contract.precision == precision
+        assert contract.target == ("avx2" if precision == "int8" else "")
+        assert contract.adaptable
+        assert (contract.min_samples, contract.max_samples) == (MIN_SAMPLES, MAX_SAMPLES)
+        assert contract.metrics == {"emobox": {"ua": 0.76}}
+        assert contract.recipe["name"] == "stream"
+        np.testing.assert_array_equal(contract.mean(), stream.head.mean.numpy())
+        np.testing.assert_array_equal(contract.std(), stream.head.std.numpy())
+
+
+def test_a_recipe_that_does_not_standardise_is_not_adaptable(seed: Networks) -> None:
+    assert not contract_of("monitor", seed, {}).adaptable
+
+
+def test_a_file_that_lost_its_contract_is_refused(fp32: dict[Graph, Path]) -> None:
+    kept = {key: value for key, value in metadata(fp32["monitor"]).items() if "labels" not in key}
+    with pytest.raises(ContractError, match="labels"):
+        from_metadata(kept, "monitor.onnx")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize(("rows", "samples"), [(1, MIN_SAMPLES), (3, 48_001), (1, MAX_SAMPLES)])
+def test_batch_and_length_are_free(
+    precision: str, rows: int, samples: int, stream: Networks, request: pytest.FixtureRequest
+) -> None:
+    monitor = Session(request.getfixturevalue(precision)["monitor"])
+    noise = np.random.default_rng(0).normal(size=(rows, samples)).astype(np.float32) * 0.1
+    heard = monitor(waveform=noise)
+    assert heard["embedding"].shape == (rows, stream.embedder.dim)
+    np.testing.assert_allclose(heard["probabilities"].sum(axis=1), np.ones(rows), atol=1e-5)
+
+
+def test_the_classifier_takes_other_statistics_for_every_row(fp32: dict[Graph, Path]) -> None:
+    classifier = Session(fp32["classifier"])
+    dim = from_metadata(metadata(fp32["classifier"])).embedding_dim
+    row = np.random.default_rng(0).normal(size=(1, dim)).astype(np.float32)
+    both = classifier(
+        embedding=np.repeat(row, 2, axis=0),
+        mean=np.stack([np.zeros(dim, np.float32), row[0]]),
+        inv_std=np.ones((2, dim), np.float32),
+    )["probabilities"]
+    assert np.abs(both[0] - both[1]).max() > 1e-3
+
+
+def test_the_same_model_gives_the_same_bytes(
+    stream: Networks, classifier_fp32: onnx.ModelProto, tmp_path: Path
+) -> None:
+    again = convert(stream, "classifier")
+    contract = contract_of("classifier", stream, {})
+    write(classifier_fp32, contract, tmp_path / "first.onnx")
+    write(again, contract, tmp_path / "second.onnx")
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
+
+
+def test_nodes_are_named_by_their_modules(monitor_fp32: onnx.ModelProto) -> None:
+    names = [node.name for node in monitor_fp32.graph.node]
+    assert len(set(names)) == len(names)
+    assert "embedder.layers.3.fc2/MatMul" in names
+    assert "embedder.log_mel/Conv" in names

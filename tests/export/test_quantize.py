@@ -1,0 +1,155 @@
+"""int8: which numbers, where, and that no x86 adds them up wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+from onnxruntime.quantization import QuantType
+
+from emotion.contract import Graph
+from export.clips import speech_like
+from export.parity import Session, row_dependence
+from export.quantize import TARGETS, Target, computed, quantization_config, quantize, store_half
+
+SHIPPED = Path(__file__).parents[2] / "emotion" / "models" / "default"
+SHIPPED_BYTES = 25_000_000
+
+Integers = npt.NDArray[np.int32]
+
+
+def integer_weights(model: onnx.ModelProto) -> dict[str, Integers]:
+    """The weights of every MatMulInteger: [K, N] by node name."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    return {
+        node.name: numpy_helper.to_array(weights[node.input[1]]).astype(np.int32)
+        for node in model.graph.node
+        if node.op_type == "MatMulInteger"
+    }
+
+
+def worst_pairs(weight: Integers) -> Integers:
+    """What VPMADDUBSW adds before it saturates, for the activations that make it largest.
+
+    It multiplies unsigned activations by signed weights and adds neighbours along K in 16 bits.
+    """
+    even, odd = weight[0::2], weight[1::2]
+    rise = 255 * (np.maximum(even, 0) + np.maximum(odd, 0))
+    fall = 255 * (np.minimum(even, 0) + np.minimum(odd, 0))
+    return np.stack([rise, fall])
+
+
+def saturates(weight: Integers) -> bool:
+    pairs = worst_pairs(weight)
+    return bool((pairs > 32_767).any() or (pairs < -32_768).any())
+
+
+def models(int8: dict[Graph, Path]) -> list[onnx.ModelProto]:
+    shipped = [path for path in SHIPPED.glob("*.onnx")]
+    return [onnx.load(path) for path in [*int8.values(), *shipped]]
+
+
+def test_the_default_cannot_saturate_on_an_x86_without_vnni(int8: dict[Graph, Path]) -> None:
+    checked = 0
+    for model in models(int8):
+        for name, weight in integer_weights(model).items():
+            assert not saturates(weight), name
+            assert np.abs(weight).max() <= 64
+            checked += 1
+    assert checked >= 20
+
+
+def test_full_range_weights_would_saturate(monitor_fp32: onnx.ModelProto) -> None:
+    weights = integer_weights(quantize(monitor_fp32, "avx512_vnni"))
+    assert any(saturates(weight) for weight in weights.values())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_has_signed_weights_a_channel_at_a_time(target: Target) -> None:
+    config = quantization_config(target, ["a"])
+    assert config.weights_dtype == QuantType.QInt8
+    assert config.activations_dtype == QuantType.QUInt8
+    assert config.per_channel
+    assert config.weights_symmetric
+    assert not config.is_static
+    assert config.nodes_to_quantize == ["a"]
+    assert config.reduce_range == (target == "avx2")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_makes_a_graph_that_runs(
+    target: Target, monitor_fp32: onnx.ModelProto
+) -> None:
+    monitor = Session(quantize(monitor_fp32, target).SerializeToString())
+    heard = monitor(waveform=speech_like(1)[0][None])
+    assert np.isfinite(heard["probabilities"]).all()
+
+
+def test_exactly_the_chosen_nodes_compute_in_integers(monitor_fp32: onnx.ModelProto) -> None:
+    chosen = computed(monitor_fp32)
+    assert integer_weights(quantize(monitor_fp32, "avx2")).keys() == {
+        f"{name}_quant" for name in chosen
+    }
+    assert not any("layers.3.fc2" in name for name in chosen)
+    assert not any("log_mel" in name or "head" in name for name in chosen)
+
+
+def test_quantizing_leaves_the_model_it_was_given(monitor_fp32: onnx.ModelProto) -> None:
+    before = monitor_fp32.SerializeToString()
+    quantize(monitor_fp32, "avx2")
+    store_half(monitor_fp32)
+    assert monitor_fp32.SerializeToString() == before
+
+
+def test_stored_weights_are_half_a_step_off_at_most(classifier_fp32: onnx.ModelProto) -> None:
+    name = next(
+        tensor.name for tensor in classifier_fp32.graph.initializer if len(tensor.dims) == 2
+    )
+    stored = {t.name: numpy_helper.to_array(t) for t in classifier_fp32.graph.initializer}
+    small = quantize(classifier_fp32, "avx2")
+    new = {tensor.name: numpy_helper.to_array(tensor) for tensor in small.graph.initializer}
+    steps, scale = new[f"{name}_int8"], new[f"{name}_scale"]
+    assert steps.dtype == np.int8
+    assert np.abs(steps * scale - stored[name]).max() <= scale.max() / 2 + 1e-7
+
+
+def test_the_front_end_stays_float32(int8: dict[Graph, Path], fp16: dict[Graph, Path]) -> None:
+    for path in (int8["monitor"], fp16["monitor"]):
+        model = onnx.load(path)
+        weights = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+        dft = next(node for node in model.graph.node if node.name == "embedder.log_mel/Conv")
+        assert weights[dft.input[1]] == TensorProto.FLOAT
+
+
+def test_an_int8_monitor_and_its_classifier_say_the_same(int8: dict[Graph, Path]) -> None:
+    from emotion.contract import from_metadata
+
+    properties = onnx.load(int8["monitor"]).metadata_props
+    contract = from_metadata({entry.key: entry.value for entry in properties})
+    heard = Session(int8["monitor"])(waveform=speech_like(1)[0][None])
+    judged = Session(int8["classifier"])(
+        embedding=heard["embedding"],
+        mean=contract.mean()[None],
+        inv_std=(1 / contract.std())[None],
+    )
+    difference = np.abs(judged["probabilities"] - heard["probabilities"]).max()
+    assert difference <= 1e-5
+
+
+def test_rows_of_a_float32_batch_do_not_hear_each_other(fp32: dict[Graph, Path]) -> None:
+    loud_and_quiet = [row * level for row, level in zip(speech_like(4), (1, 1e-3) * 2, strict=True)]
+    assert row_dependence(Session(fp32["monitor"]), loud_and_quiet) <= 1e-5
+
+
+def test_rows_of_a_dynamic_int8_batch_do_hear_each_other(int8: dict[Graph, Path]) -> None:
+    loud_and_quiet = [row * level for row, level in zip(speech_like(4), (1, 1e-3) * 2, strict=True)]
+    assert row_dependence(Session(int8["monitor"]), loud_and_quiet) > 1e-5
+
+
+def test_the_shipped_pair_is_small_enough_to_ship() -> None:
+    paths = [SHIPPED / "monitor.onnx", SHIPPED / "classifier.onnx"]
+    if not all(path.is_file() for path in paths):
+        pytest.skip("the default model has not been exported here")
+    assert sum(path.stat().st_size for path in paths) <= SHIPPED_BYTES
