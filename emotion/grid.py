@@ -24,7 +24,7 @@ class Grid:
     @property
     def first(self) -> int:
         """The k of the first window."""
-        return ceil(FIRST_WINDOW_S / self.hop_s - 1e-9)  # 1 / 0.1 must not become 11
+        return ceil(FIRST_WINDOW_S / self.hop_s - 1e-9)  # 0.33333333333 three times is 1 s too
 
     def end(self, k: int) -> int:
         """Where the window k ends; rounded once, so the error does not add up over a day."""

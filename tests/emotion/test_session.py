@@ -454,6 +454,21 @@ def test_after_a_flush_is_answered_skipping_goes_on():
     assert ends(judge_all(session, ENGINE, 100.0)) == [1, 4]
 
 
+def test_after_many_skipped_windows_voice_activity_hears_on_without_a_hole():
+    session = new_session(ENGINE, window_s=1.0)
+    session.feed(SECOND, 1.0)
+    list(judge_all(session, ENGINE, 1.0))
+    for second in range(2, 12):
+        session.feed(SECOND, float(second))
+    skipped, window = session.poll(20.0), session.poll(20.0)
+    assert (skipped.count, window.end) == (9, 11 * 16_000)
+    session.feed(SECOND, 20.0)  # while the window is out, its track still far behind
+    session.finish(window, ENGINE.judge(window), 20.0)
+    following = session.poll(20.0)
+    assert following.track.position == 11 * 16_000 // 512 * 512
+    assert len(following.unheard) == following.end - following.track.position
+
+
 @pytest.mark.parametrize("step", [0.02, 0.5, 3.0])
 @pytest.mark.parametrize("judging_s", [0.01, 0.9, 1.5, 30.0])
 def test_a_file_sent_at_once_loses_nothing_however_slowly_it_is_judged(step, judging_s):
