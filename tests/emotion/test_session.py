@@ -516,6 +516,7 @@ def test_how_far_ahead_audio_is_follows_the_clock_and_stands_still_while_held():
     session.held(3.0)
     assert session.ahead_s(104.0) == 4
     assert session.live(103.0 + 3 - AHEAD_TOLERANCE_S + 2)
+    assert session.ahead_s(120.0) == -12
 
 
 def test_a_sound_card_a_little_fast_stays_live_for_a_day():
@@ -524,7 +525,6 @@ def test_a_sound_card_a_little_fast_stays_live_for_a_day():
     session.feed(b"", 0.0)
     session._decoder.frames = round(fast * day) * 16_000  # a day of audio, without hearing it
     assert session.ahead_s(day) > AHEAD_TOLERANCE_S and session.live(day)
-    assert session.ahead_s(120.0) == -12
 
 
 def test_what_waits_to_be_judged_can_be_asked():
