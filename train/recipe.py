@@ -49,7 +49,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         temperature: divides the logits once the fit is over. Label smoothing leaves a head less
             sure than it is right; below 1 makes up for it. Chosen like any other setting: on actors
             held out within the training folds.
-        songs: whether the training actors' songs are learnt from where speech alone is tested.
+        songs: whether the training actors' songs are learnt from where speech alone is tested, and
+            by the model that ships.
         seed: of everything random.
     """
 

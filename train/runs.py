@@ -69,21 +69,25 @@ def prepare(recipe: Recipe, data: Path, cache: Path, whisper: str | None = None)
 
 
 def fit_run(
-    material: Material, out: Path, *, all_clips: bool = False, metrics: dict[str, Any] | None = None
+    material: Material,
+    out: Path,
+    *,
+    all_actors: bool = False,
+    metrics: dict[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Trains one model and writes its run.
 
     Args:
         material: recipe, encoder and features.
         out: the run's folder.
-        all_clips: train on everything, for the model that ships; nothing is left to measure it on.
+        all_actors: for the model that ships: nobody is held out, so nothing measures it.
         metrics: figures to store with it, by protocol; by default those on its held-out clips.
 
     Returns:
         The result on the held-out clips; None where there are none.
     """
     recipe, clips = material.recipe, material.features.clips
-    split = everything(clips) if all_clips else random_split(clips, recipe.seed)
+    split = everything(clips, recipe.songs) if all_actors else random_split(clips, recipe.seed)
     fitted, measured = _train(material, split, recipe.seed)
     report = result("random", measured, recipe) if measured else None
     if metrics is None:

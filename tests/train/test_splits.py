@@ -93,6 +93,9 @@ def test_a_class_of_one_clip_cannot_be_split() -> None:
         random_split(clips, 1)
 
 
-def test_everything_holds_out_nothing() -> None:
-    split = everything(_clips())
-    assert (len(split.train), len(split.test)) == (384, 0)
+@pytest.mark.parametrize(("songs", "clips"), [(False, 192), (True, 384)])
+def test_the_model_that_ships_hears_every_actor_and_songs_only_if_told(
+    songs: bool, clips: int
+) -> None:
+    split = everything(_clips(), songs)
+    assert (len(split.train), len(split.test)) == (clips, 0)
