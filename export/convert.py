@@ -93,9 +93,9 @@ def convert(networks: Networks, graph: Graph) -> onnx.ModelProto:
     Raises:
         ConfigurationError: the exporter could not follow the graph.
     """
-    rows = torch.zeros(2, networks.embedder.dim)
-    waveform = torch.zeros(2, 3 * SAMPLE_RATE)
-    example: tuple[Tensor, ...] = (rows, rows, rows + 1) if graph == "classifier" else (waveform,)
+    # The exporter takes one tensor given twice for one input.
+    shape = (2, networks.embedder.dim if graph == "classifier" else 3 * SAMPLE_RATE)
+    example: tuple[Tensor, ...] = tuple(torch.zeros(shape) for _ in INPUTS[graph])
     batch, samples = Dim("batch", max=MAX_BATCH), Dim("samples", min=MIN_SAMPLES, max=MAX_SAMPLES)
     dynamic = {0: batch} if graph == "classifier" else {0: batch, 1: samples}
     with quiet_exporter(), torch.no_grad():

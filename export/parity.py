@@ -139,15 +139,18 @@ def compare(
     return worst.checks()
 
 
-def row_dependence(monitor: Session, waveforms: Sequence[Waveform]) -> float:
-    """By how much a row's probabilities move when it runs in a batch rather than alone.
+def row_dependence(
+    monitor: Session, waveforms: Sequence[Waveform], output: str = "probabilities"
+) -> float:
+    """By how much an output of a row moves when it runs in a batch rather than alone.
 
     Args:
         monitor: the monitor graph.
         waveforms: float32 [samples] each, all of the same length.
+        output: `probabilities` or `embedding`.
     """
-    batch = monitor(waveform=np.stack(waveforms))["probabilities"]
-    alone = np.concatenate([monitor(waveform=row[None])["probabilities"] for row in waveforms])
+    batch = monitor(waveform=np.stack(waveforms))[output]
+    alone = np.concatenate([monitor(waveform=row[None])[output] for row in waveforms])
     return float(np.abs(batch - alone).max())
 
 
