@@ -29,8 +29,7 @@ def run(app: typer.Typer) -> None:
     except typer.Exit as error:
         raise SystemExit(error.exit_code) from None
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
-        raise SystemExit(EXIT_INTERRUPTED) from None
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # The interpreter flushes stdout once more on its way out; give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -41,6 +40,8 @@ def run(app: typer.Typer) -> None:
             raise
         _say(f"error: {_one_line(error.format_message())} (--help lists the options)")
         raise SystemExit(EXIT_FAILURE) from None
+    if code == EXIT_INTERRUPTED:  # newer typers catch Ctrl-C themselves and return this
+        _say("interrupted")
     raise SystemExit(code if isinstance(code, int) else 0)
 
 

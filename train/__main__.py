@@ -67,8 +67,8 @@ def fit(
     out: Run,
     whisper: Whisper = None,
     cache: Cache = None,
-    all_clips: Annotated[
-        bool, typer.Option("--all", help="Train on every clip, for the model that ships.")
+    all_actors: Annotated[
+        bool, typer.Option("--all", help="Hold nobody out: for the model that ships.")
     ] = False,
     metrics_from: Annotated[
         list[Path] | None,
@@ -79,11 +79,11 @@ def fit(
     from train import runs
     from train.features import default_cache
 
-    if metrics_from and not all_clips:
+    if metrics_from and not all_actors:
         raise ConfigurationError("--metrics-from goes with --all; a plain fit measures itself")
     material = runs.prepare(load_recipe(recipe), data, cache or default_cache(), whisper)
     metrics = runs.crossval_metrics(metrics_from, material.recipe) if metrics_from else None
-    report = runs.fit_run(material, out, all_clips=all_clips, metrics=metrics)
+    report = runs.fit_run(material, out, all_actors=all_actors, metrics=metrics)
     _show(report)
     _say([f"the run is in {out}"])
 

@@ -26,7 +26,6 @@ RECORD: Final = "https://zenodo.org/records/1188976/files"
 
 ATTEMPTS: Final = 5
 TIMEOUT_S: Final = 30.0
-CHUNK: Final = 1 << 20
 UNPACKED_LIMIT: Final = 4 << 30
 """Bytes; the archives unpack to about 1.1 GB together."""
 
@@ -103,7 +102,8 @@ def fetch(
             break
         except (httpx.TransportError, httpx.StreamError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
-            if attempt == ATTEMPTS - 1 or isinstance(error, httpx.InvalidURL):
+            hopeless = isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol)
+            if hopeless or attempt == ATTEMPTS - 1:
                 raise CorpusError(
                     f"{url}: {reason}; what has arrived is kept, run the command again to go on"
                 ) from error
@@ -165,7 +165,8 @@ def _fetch_rest(url: str, part: Path) -> None:
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
-            chunks = response.iter_raw(CHUNK)
+            # As they arrive: pieces gathered to a fixed size are lost when the connection breaks.
+            chunks = response.iter_raw()
             for chunk in track_bytes(chunks, start, start + length, part.stem):
                 file.write(chunk)
 

@@ -69,6 +69,7 @@ def fit_head(
         _set_statistics(head, train.embeddings)
     fitting = _Fitting(head, train, recipe)
     history = [fitting.epoch(number, validation) for number in range(1, recipe.epochs + 1)]
+    head.temperature.fill_(recipe.temperature)
     return Fitted(head.eval().requires_grad_(False), history)
 
 

@@ -26,7 +26,7 @@ from train.features import Features, extract
 from train.files import write_json
 from train.fit import Epoch, Fitted, fit_head
 from train.progress import track
-from train.recipe import Recipe
+from train.recipe import Recipe, recipe_from
 from train.splits import Protocol, Split, emobox_splits, everything, random_split
 
 _log = logging.getLogger(__name__)
@@ -69,21 +69,25 @@ def prepare(recipe: Recipe, data: Path, cache: Path, whisper: str | None = None)
 
 
 def fit_run(
-    material: Material, out: Path, *, all_clips: bool = False, metrics: dict[str, Any] | None = None
+    material: Material,
+    out: Path,
+    *,
+    all_actors: bool = False,
+    metrics: dict[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Trains one model and writes its run.
 
     Args:
         material: recipe, encoder and features.
         out: the run's folder.
-        all_clips: train on everything, for the model that ships; nothing is left to measure it on.
+        all_actors: for the model that ships: nobody is held out, so nothing measures it.
         metrics: figures to store with it, by protocol; by default those on its held-out clips.
 
     Returns:
         The result on the held-out clips; None where there are none.
     """
     recipe, clips = material.recipe, material.features.clips
-    split = everything(clips) if all_clips else random_split(clips, recipe.seed)
+    split = everything(clips, recipe.songs) if all_actors else random_split(clips, recipe.seed)
     fitted, measured = _train(material, split, recipe.seed)
     report = result("random", measured, recipe) if measured else None
     if metrics is None:
@@ -189,12 +193,12 @@ def crossval_metrics(folders: Sequence[Path], recipe: Recipe) -> dict[str, Any]:
         path = folder / "crossval.json"
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
-            protocol, found = report["protocol"], report["recipe"]
+            protocol, found = report["protocol"], recipe_from(report["recipe"])
         except (OSError, ValueError, KeyError) as error:
             raise ConfigurationError(
                 f"--metrics-from {folder}: no readable crossval.json; run emotion-train crossval"
             ) from error
-        if found != msgspec.to_builtins(recipe):
+        if found != recipe:
             raise ConfigurationError(
                 f"--metrics-from {folder}: its recipe is not the one being fitted, so its figures "
                 "are not this model's; run crossval again"

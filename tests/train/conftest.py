@@ -1,0 +1,120 @@
+"""A corpus and a Whisper small enough to make for every test run."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import WhisperConfig, WhisperModel
+
+from train.recipe import Recipe
+
+RATE = 16_000
+DIMENSIONS = {
+    "d_model": 32,
+    "encoder_layers": 3,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 48,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 48,
+    "vocab_size": 16,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 3,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a full, random Whisper."""
+    folder = tmp_path_factory.mktemp("whisper")
+    torch.manual_seed(1)
+    WhisperModel(WhisperConfig(**DIMENSIONS)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whisper_encoder(whisper: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model's encoder alone, in half precision."""
+    folder = tmp_path_factory.mktemp("whisper-encoder")
+    WhisperModel.from_pretrained(whisper).encoder.half().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Speech of 24 actors, a quarter of a second each: emotions are intervals, actors pitches."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for actor in range(1, 25):
+        for emotion in range(1, 9):
+            _write_clip(folder, f"03-01-{emotion:02}-01-01-01-{actor:02}")
+    return folder
+
+
+def _write_clip(folder: Path, name: str, suffix: str = ".wav", seconds: float = 0.25) -> Path:
+    """Writes one synthetic recording under its actor's folder."""
+    _, channel, emotion, *_, actor = (int(field) for field in name.split("-"))
+    random = np.random.default_rng([channel, emotion, actor])
+    time = np.arange(int(seconds * RATE)) / RATE
+    pitch = 90 + 5 * actor
+    tone = np.sin(2 * np.pi * pitch * time) + np.sin(2 * np.pi * (pitch + 350 * emotion) * time)
+    samples = 0.2 * tone + 0.02 * random.standard_normal(len(time))
+    path = folder / f"Actor_{actor:02}" / f"{name}{suffix}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples.astype(np.float32), RATE)
+    return path
+
+
+@pytest.fixture
+def write_clip() -> Callable[..., Path]:
+    """`write_clip(folder, name, suffix=".wav", seconds=0.25)`: one synthetic recording."""
+    return _write_clip
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    """Quick to fit."""
+    return Recipe(
+        name="small",
+        layers=(1, 2),
+        pooling=("mean", "std"),
+        hidden=(16,),
+        batch_norm=(True,),
+        dropout=(0.1,),
+        learning_rate=3e-3,
+        schedule="one-cycle",
+        batch_size=16,
+        epochs=4,
+        seed=3,
+    )
+
+
+@pytest.fixture
+def recipe_file(recipe: Recipe, tmp_path: Path) -> Path:
+    """The same recipe, as a user writes it."""
+    path = tmp_path / "small.toml"
+    # TOML's values are JSON's, apart from null and tables, which a recipe has none of.
+    fields = msgspec.to_builtins(recipe)
+    lines = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in fields.items()]
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.fixture
+def recordings() -> Path:
+    """RAVDESS and Whisper's encoder, where they are."""
+    folder = Path(os.environ.get("EMOTION_DATA") or Path(__file__).parents[3] / "shared/data")
+    if not (folder / "whisper-base-encoder").is_dir():
+        pytest.skip(f"no recordings in {folder}; set EMOTION_DATA")
+    return folder

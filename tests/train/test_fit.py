@@ -1,0 +1,151 @@
+"""Fitting: the same weights twice, the statistics, the schedules."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+
+from emotion.errors import ConfigurationError
+from train.corpora import Clip, load_ravdess
+from train.encoder import Embedder, load_whisper
+from train.evaluate import figures, probabilities
+from train.features import Features, extract
+from train.fit import batches, class_weights, fit_head
+from train.head import Head
+from train.recipe import Recipe, load_recipe
+from train.splits import random_split
+
+
+@pytest.fixture(scope="module")
+def features(corpus: Path, whisper: Path, tmp_path_factory: pytest.TempPathFactory) -> Features:
+    recipe = Recipe(name="small", layers=(1, 2), pooling=("mean", "std"))
+    embedder = Embedder(load_whisper(str(whisper)), recipe).eval()
+    return extract(load_ravdess(corpus), embedder, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "one-cycle", "constant"])
+def test_the_same_seed_gives_bit_identical_weights_twice(
+    schedule: str, features: Features, recipe: Recipe
+) -> None:
+    recipe = msgspec.structs.replace(recipe, schedule=schedule)
+    split = random_split(features.clips, 5)
+    train, test = features[split.train], features[split.test]
+    first, second = (fit_head(train, recipe, 5, test) for _ in range(2))
+    for name, value in first.head.state_dict().items():
+        assert torch.equal(value, second.head.state_dict()[name]), name
+    assert first.history == second.history
+
+
+def test_the_published_head_is_bit_identical_twice_too(features: Features) -> None:
+    recipe = msgspec.structs.replace(load_recipe("seed"), epochs=2)
+    split = random_split(features.clips, 5)
+    train, test = features[split.train], features[split.test]
+    first, second = (fit_head(train, recipe, 42, test).head.state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_another_seed_gives_other_weights(features: Features, recipe: Recipe) -> None:
+    first, second = (fit_head(features, recipe, seed).head for seed in (1, 2))
+    assert not torch.equal(first.mlp[1].weight, second.mlp[1].weight)  # type: ignore[arg-type]
+
+
+def test_held_out_clips_change_nothing_unless_the_schedule_watches_them(
+    features: Features, recipe: Recipe
+) -> None:
+    alone, watched = (fit_head(features, recipe, 1, seen) for seen in (None, features))
+    for name, value in alone.head.state_dict().items():
+        assert torch.equal(value, watched.head.state_dict()[name]), name
+    assert alone.history[-1]["accuracy"] is None
+
+
+def test_it_learns(features: Features, recipe: Recipe) -> None:
+    fitted = fit_head(features, msgspec.structs.replace(recipe, epochs=25), 1)
+    measured = figures(features.emotions, probabilities(fitted.head, features.embeddings))
+    assert measured["accuracy"] > 0.9
+    assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
+
+
+def test_statistics_come_from_the_training_clips_alone(features: Features, recipe: Recipe) -> None:
+    split = random_split(features.clips, 5)
+    train, test = features[split.train], features[split.test]
+    head = fit_head(train, recipe, 5, test).head
+    expected = train.embeddings.mean(axis=0, dtype=np.float64), train.embeddings.std(axis=0)
+    np.testing.assert_allclose(head.mean.numpy(), expected[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(head.std.numpy(), np.maximum(expected[1], 1e-4), rtol=1e-3)
+
+
+def test_a_recipe_that_does_not_standardise_keeps_0_and_1(
+    features: Features, recipe: Recipe
+) -> None:
+    head = fit_head(features, msgspec.structs.replace(recipe, standardize=False), 5).head
+    assert not head.mean.any() and (head.std == 1).all()
+
+
+def test_a_dimension_that_never_moves_does_not_explode(features: Features, recipe: Recipe) -> None:
+    still = features.embeddings.copy()
+    still[:, 0] = 3.0
+    head = fit_head(Features(features.clips, still), recipe, 5).head
+    assert np.isfinite(probabilities(head, still)).all()
+
+
+def test_the_temperature_sharpens_the_answers_and_changes_none(
+    features: Features, recipe: Recipe
+) -> None:
+    sharp = msgspec.structs.replace(recipe, temperature=0.5)
+    plain, sharpened = (
+        probabilities(fit_head(features, chosen, 5).head, features.embeddings)
+        for chosen in (recipe, sharp)
+    )
+    assert np.array_equal(plain.argmax(axis=1), sharpened.argmax(axis=1))
+    assert (sharpened.max(axis=1) > plain.max(axis=1)).all()
+    squared = plain**2 / (plain**2).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(sharpened, squared, rtol=1e-4, atol=1e-6)
+
+
+def test_plateau_without_held_out_clips_is_refused(features: Features, recipe: Recipe) -> None:
+    with pytest.raises(ConfigurationError, match="'plateau' needs held-out clips"):
+        fit_head(features, msgspec.structs.replace(recipe, schedule="plateau"), 5)
+
+
+def test_plateau_halves_the_rate_after_more_than_three_epochs_without_gain() -> None:
+    random = np.random.default_rng(0)
+    clips = tuple(Clip(Path(f"{row}.wav"), row % 8, 1, "speech") for row in range(16))
+    noise = Features(clips, random.normal(size=(16, 128)).astype(np.float32))
+    recipe = Recipe(
+        name="still", hidden=(4,), batch_norm=(True,), dropout=(0.0,), learning_rate=1e-6,
+        schedule="plateau", epochs=6,
+    )  # fmt: skip
+    rates = [epoch["learning_rate"] for epoch in fit_head(noise, recipe, 1, noise).history]
+    assert rates == pytest.approx([1e-6] * 5 + [5e-7])
+
+
+@pytest.mark.parametrize(("clips", "sizes"), [(33, [32]), (34, [32, 2]), (64, [32, 32]), (2, [2])])
+def test_a_last_batch_of_one_is_left_out(clips: int, sizes: list[int]) -> None:
+    assert [len(rows) for rows in batches(torch.arange(clips), 32)] == sizes
+
+
+def test_class_weights_are_scikit_learns_balanced_ones() -> None:
+    emotions = np.array([0, 0, 0, 1, 2, 3, 4, 4, 5, 6, 7], dtype=np.int64)
+    expected = compute_class_weight("balanced", classes=np.arange(8), y=emotions)
+    np.testing.assert_allclose(class_weights(emotions).numpy(), expected, rtol=1e-6)
+
+
+def test_the_published_head_has_the_published_shape() -> None:
+    layers = [type(layer).__name__ for layer in Head(512, load_recipe("seed")).mlp]
+    hidden = ["Linear", "BatchNorm1d", "ReLU", "Dropout"]
+    assert layers == ["LayerNorm", *hidden, *hidden, "Linear", "ReLU", "Linear"]
+    sizes = [p.shape for p in Head(512, load_recipe("seed")).parameters() if p.ndim == 2]
+    assert [tuple(size) for size in sizes] == [(1024, 512), (512, 1024), (256, 512), (8, 256)]
+
+
+def test_a_channels_own_statistics_take_the_place_of_the_corpuss(recipe: Recipe) -> None:
+    head = Head(128, recipe).eval()
+    head.mean.fill_(2.0)
+    head.std.fill_(4.0)
+    embedding = torch.randn(3, 128, generator=torch.Generator().manual_seed(0))
+    own = head(embedding, torch.full((3, 128), 2.0), torch.full((3, 128), 0.25))
+    assert torch.equal(head(embedding), own)
+    assert not torch.equal(head(embedding), head(embedding, torch.zeros(3, 128)))

@@ -1,0 +1,199 @@
+"""emotion-train from end to end, in process, on a corpus made here."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emotion.labels import EMOTIONS
+from train.__main__ import main
+from train.checkpoint import load_checkpoint, load_clip_names, weights_sha256
+from train.splits import EMOBOX_FOLDS
+
+Run = Callable[..., int]
+PNG = b"\x89PNG\r\n"
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["emotion-train", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ending:
+            main()
+        assert isinstance(ending.value.code, int)
+        return ending.value.code
+
+    return run
+
+
+@pytest.fixture
+def options(corpus: Path, whisper: Path, recipe_file: Path, cache: Path) -> list[object]:
+    chosen = ["--recipe", recipe_file, "--data", corpus, "--whisper", whisper, "--cache", cache]
+    return list(chosen)
+
+
+def test_fit_then_evaluate_judges_the_clips_that_were_held_out(
+    program: Run, options: list[object], corpus: Path, cache: Path, tmp_path: Path
+) -> None:
+    assert program("fit", *options, "--out", tmp_path / "run") == 0
+    names = load_clip_names(tmp_path / "run")
+    assert (len(names.train), len(names.held_out)) == (153, 39)
+    result, plots = tmp_path / "result.json", tmp_path / "plots"
+    arguments = ("--run", tmp_path / "run", "--data", corpus, "--cache", cache)
+    assert program("evaluate", *arguments, "--json", result, "--plots", plots) == 0
+    report = json.loads(result.read_text())
+    assert (report["protocol"], report["adaptation"], report["n"]) == ("random", "none", 39)
+    assert list(report["per_class"]) == list(EMOTIONS)
+    stored = load_checkpoint(tmp_path / "run").metrics["random"]
+    assert stored["accuracy"] == pytest.approx(report["accuracy"])
+    for plot in ("confusion", "per_class", "learning_curve"):
+        assert (plots / f"{plot}.png").read_bytes().startswith(PNG)
+
+
+def test_the_same_command_twice_gives_the_same_weights(
+    program: Run, options: list[object], tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        assert program("fit", *options, "--out", tmp_path / name) == 0
+    first, second = (load_checkpoint(tmp_path / name).head for name in ("first", "second"))
+    assert weights_sha256(first) == weights_sha256(second)
+
+
+def test_the_run_remembers_which_whisper_was_taken_but_not_where_it_lay(
+    program: Run, options: list[object], whisper: Path, tmp_path: Path
+) -> None:
+    assert program("fit", *options, "--out", tmp_path / "run") == 0
+    assert load_checkpoint(tmp_path / "run").recipe.whisper == whisper.name
+    assert str(whisper) not in (tmp_path / "run" / "run.json").read_text()
+
+
+def test_crossval_over_emoboxs_folds_keeps_a_loadable_run_for_each(
+    program: Run, options: list[object], tmp_path: Path
+) -> None:
+    assert program("crossval", *options, "--folds", "emobox", "--out", tmp_path) == 0
+    report = json.loads((tmp_path / "crossval.json").read_text())
+    assert (report["protocol"], report["n"], len(report["folds"])) == ("emobox", 192, 6)
+    assert report["ua"] == pytest.approx(sum(fold["ua"] for fold in report["folds"]) / 6)
+    assert (tmp_path / "plots" / "confusion.png").exists()
+    for number, actors in enumerate(EMOBOX_FOLDS, start=1):
+        folder = tmp_path / f"fold-{number}"
+        names = load_clip_names(folder)
+        assert {int(name[-2:]) for name in names.held_out} == actors
+        assert not set(names.held_out) & set(names.train)
+        assert load_checkpoint(folder).metrics["emobox"]["n"] == 32
+
+
+def test_crossval_over_random_splits_reports_each_seed_and_their_spread(
+    program: Run, options: list[object], tmp_path: Path
+) -> None:
+    arguments = ("--folds", "random", "--seeds", "2", "--out", tmp_path)
+    assert program("crossval", *options, *arguments) == 0
+    report = json.loads((tmp_path / "crossval.json").read_text())
+    assert [seed["name"] for seed in report["seeds"]] == ["seed-3", "seed-4"]
+    assert list(report["sd"]) == ["accuracy", "ua", "macro_f1", "ece"]
+    assert report["best_epoch"]["accuracy"] >= report["accuracy"]
+    assert load_checkpoint(tmp_path / "seed-4").metrics["random"]["n"] == 39
+
+
+def test_the_model_that_ships_learns_from_all_and_carries_the_folds_figures(
+    program: Run, options: list[object], corpus: Path, cache: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folds, run = tmp_path / "folds", tmp_path / "run"
+    assert program("crossval", *options, "--folds", "emobox", "--out", folds) == 0
+    assert program("fit", *options, "--all", "--metrics-from", folds, "--out", run) == 0
+    report = json.loads((folds / "crossval.json").read_text())
+    assert load_checkpoint(run).metrics["emobox"]["ua"] == report["ua"]
+    assert len(load_clip_names(run).train) == 192
+    capsys.readouterr()
+    arguments = ("--run", run, "--data", corpus, "--json", tmp_path / "r.json", "--cache", cache)
+    assert program("evaluate", *arguments) == 2
+    assert "was trained on all these clips" in capsys.readouterr().err
+
+
+def test_recordings_that_a_run_never_saw_are_judged_under_their_own_name(
+    program: Run,
+    options: list[object],
+    cache: Path,
+    tmp_path: Path,
+    write_clip: Callable[..., Path],
+) -> None:
+    assert program("fit", *options, "--out", tmp_path / "run") == 0
+    for emotion in range(1, 9):
+        write_clip(tmp_path / "data", f"03-01-{emotion:02}-01-02-01-05")
+    arguments = ("--data", tmp_path / "data", "--json", tmp_path / "r.json", "--cache", cache)
+    assert program("evaluate", "--run", tmp_path / "run", *arguments) == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["protocol"], report["n"]) == ("other", 8)
+
+
+def test_figures_of_another_recipe_are_refused(
+    program: Run, options: list[object], recipe_file: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    arguments = ("--folds", "random", "--seeds", "1", "--out", tmp_path / "folds")
+    assert program("crossval", *options, *arguments) == 0
+    recipe_file.write_text(recipe_file.read_text().replace("epochs = 4", "epochs = 5"))
+    arguments = ("--all", "--metrics-from", tmp_path / "folds", "--out", tmp_path / "run")
+    assert program("fit", *options, *arguments) == 2
+    assert "its recipe is not the one being fitted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fit", "--recipe", "sead", "--data", ".", "--out", "x"], "one of: seed, stream"),
+        (["fit", "--recipe", "seed", "--data", "nowhere", "--out", "x"], "no such folder"),
+        (["fit", "--recipe", "seed"], "Missing option"),
+        (["fit", "--recipe", "seed", "--data", ".", "--out", "x", "--metrics-from", "y"], "--all"),
+        (["crossval", "--recipe", "seed", "--folds", "emo", "--data", ".", "--out", "x"], "emo"),
+        (
+            ["crossval", "--recipe", "seed", "--folds", "emobox", "--seeds", "3", "--data", ".",
+             "--out", "x"],
+            "--seeds is for --folds random",
+        ),
+        (["evaluate", "--run", "nowhere", "--data", ".", "--json", "x"], "no finished run"),
+        (["download", "--out", "x", "--base-url", "nonsense"], "nonsense"),
+        (["suite"], "No such command"),
+    ],
+)  # fmt: skip
+def test_what_a_user_gets_wrong_ends_in_one_line_and_code_2(
+    arguments: list[str], said: str, program: Run, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert program(*arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_whisper_that_is_not_there_ends_in_one_line(
+    program: Run, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program("fit", *options, "--whisper", "/nowhere", "--out", tmp_path / "run") == 2
+    assert "--whisper /nowhere: no such folder" in capsys.readouterr().err
+
+
+def test_skipped_files_are_reported_on_the_way(
+    program: Run, options: list[object], corpus: Path, cache: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    data = tmp_path / "data"
+    shutil.copytree(corpus, data)
+    (data / "Actor_01" / "take two.wav").write_bytes(b"")
+    (data / "Actor_02" / "03-01-01-01-01-01-02.wav").write_bytes(b"broken")
+    options[options.index("--data") + 1] = data
+    assert program("fit", *options, "--out", tmp_path / "run") == 0
+    assert "take two.wav: not a RAVDESS name" in caplog.text
+    assert "03-01-01-01-01-01-02.wav: cannot be decoded" in caplog.text
+    names = load_clip_names(tmp_path / "run")
+    assert len(names.train) + len(names.held_out) == 191
