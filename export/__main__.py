@@ -15,9 +15,10 @@ from export import judge as judging
 from export import parity
 from export.build import Settings, build, save
 from export.clips import awkward_sounds, recordings
+from export.convert import training_data
 from export.graphs import Networks
 from export.quantize import Target
-from train.checkpoint import Checkpoint, load_checkpoint
+from train.checkpoint import load_checkpoint, load_clip_names
 
 RECORDINGS = 24
 """Clips of --data that parity hears besides the made-up sounds."""
@@ -44,7 +45,11 @@ def export(
     console = Console()
     checkpoint = load_checkpoint(run)
     networks = Networks(checkpoint.embedder, checkpoint.head)
-    paths = _write(checkpoint, networks, settings, out, console)
+    heard = training_data(load_clip_names(run).train)
+    with console.status("exporting"):
+        models = build(networks, settings)
+        paths = save(models, networks, settings, checkpoint.metrics, out, data=heard)
+    _sizes(paths, console)
     sounds = awkward_sounds() + (recordings(data, RECORDINGS) if data else [])
     checks = parity.compare(paths, networks, precision, sounds)
     report: dict[str, Any] = {"precision": precision, "target": target, "sounds": len(sounds)}
@@ -72,17 +77,11 @@ def _refuse_useless(settings: Settings, data: Path | None, judge: Path | None) -
         raise ConfigurationError("--judge compares with fp32: give --precision int8 or fp16")
 
 
-def _write(
-    checkpoint: Checkpoint, networks: Networks, settings: Settings, out: Path, console: Console
-) -> dict[Graph, Path]:
-    with console.status("exporting"):
-        models = build(networks, settings)
-        paths = save(models, networks, settings, checkpoint.metrics, out)
+def _sizes(paths: dict[Graph, Path], console: Console) -> None:
     for path in paths.values():
         console.print(
             f"{path}  {path.stat().st_size / 1e6:.2f} MB", soft_wrap=True, highlight=False
         )
-    return paths
 
 
 def _latency(

@@ -83,6 +83,8 @@ def save(
     settings: Settings,
     metrics: dict[str, Any],
     folder: Path,
+    *,
+    data: str = "",
 ) -> dict[Graph, Path]:
     """Writes the models with their contracts as `folder/GRAPH.onnx`, checked.
 
@@ -92,6 +94,7 @@ def save(
         settings: with which settings.
         metrics: figures on clips that the model never trained on.
         folder: made where it is missing.
+        data: what they were trained on, for people.
 
     Returns:
         Each graph's file.
@@ -100,7 +103,12 @@ def save(
     target = settings.target if settings.precision == "int8" else ""
     for graph, model in models.items():
         contract = contract_of(
-            graph, networks, metrics, precision=settings.precision, target=target
+            graph,
+            networks,
+            metrics,
+            data=data,
+            precision=settings.precision,
+            target=target,
         )
         paths[graph] = folder / f"{graph}.onnx"
         write(model, contract, paths[graph])

@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,8 +36,8 @@ LICENCE: Final = (
     "CC BY-NC-SA 4.0, so for non-commercial use; retrain it on other recordings for any other."
 )
 DATA: Final = (
-    "RAVDESS, speech and song of 24 professional actors, North American English, acted "
-    "(doi 10.1371/journal.pone.0196391)"
+    "RAVDESS: {clips} clips of acted North American English, {channels}, {actors} professional "
+    "actors (doi 10.1371/journal.pone.0196391)"
 )
 
 
@@ -46,6 +46,7 @@ def contract_of(
     networks: Networks,
     metrics: dict[str, Any],
     *,
+    data: str = "",
     precision: Precision = "fp32",
     target: str = "",
     version: str = "1",
@@ -56,6 +57,7 @@ def contract_of(
         graph: which of the three.
         networks: where the recipe and the corpus's statistics come from.
         metrics: figures on clips that the model never trained on.
+        data: what it trained on, for people.
         precision: number format of the weights.
         target: instruction set of an int8 file, empty otherwise.
         version: the model's version, for people.
@@ -80,8 +82,22 @@ def contract_of(
         recipe=msgspec.to_builtins(recipe),
         metrics=metrics,
         licence=LICENCE,
-        data=DATA,
+        data=data,
     )
+
+
+def training_data(names: Collection[str]) -> str:
+    """What a run trained on, in words.
+
+    Args:
+        names: its clips, as RAVDESS names them: `modality-channel-...-actor`.
+    """
+    if not names:
+        return "not recorded"
+    heard = {name.split("-")[1] for name in names}
+    channels = [word for code, word in (("01", "speech"), ("02", "song")) if code in heard]
+    actors = len({name.rsplit("-", 1)[-1] for name in names})
+    return DATA.format(clips=len(names), channels=" and ".join(channels), actors=actors)
 
 
 def convert(networks: Networks, graph: Graph) -> onnx.ModelProto:

@@ -9,7 +9,15 @@ from onnx import TensorProto
 
 from emotion.contract import Graph, from_metadata
 from emotion.errors import ContractError
-from export.convert import MAX_SAMPLES, MIN_SAMPLES, OPSET, contract_of, convert, write
+from export.convert import (
+    MAX_SAMPLES,
+    MIN_SAMPLES,
+    OPSET,
+    contract_of,
+    convert,
+    training_data,
+    write,
+)
 from export.graphs import INPUTS, OUTPUTS, Networks
 from export.parity import Session
 
@@ -72,6 +80,15 @@ def test_the_contract_in_the_file_is_the_one_that_was_written(
 
 def test_a_recipe_that_does_not_standardise_is_not_adaptable(seed: Networks) -> None:
     assert not contract_of("monitor", seed, {}).adaptable
+
+
+def test_the_contract_says_what_a_run_trained_on() -> None:
+    names = ["03-01-02-01-01-01-07", "03-01-02-01-01-01-08", "03-02-02-01-01-01-08"]
+    said = training_data(names)
+    assert "3 clips" in said
+    assert "speech and song, 2 professional actors" in said
+    assert "speech," in training_data(names[:2])
+    assert training_data([]) == "not recorded"
 
 
 def test_a_file_that_lost_its_contract_is_refused(fp32: dict[Graph, Path]) -> None:
