@@ -9,8 +9,7 @@ Source: SmoothQuant (Xiao et al. 2023, arXiv 2211.10438).
 """
 
 import copy
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -59,27 +58,42 @@ def _move(maker: nn.LayerNorm | nn.Linear, readers: list[nn.Linear], loudest: Te
         reader.weight.data = reader.weight.data * scale
 
 
+def listen(
+    embedder: Embedder,
+    waveforms: Iterable[npt.NDArray[np.float32]],
+    hear: Callable[[nn.Module, Tensor], None],
+) -> None:
+    """Runs an embedder and shows `hear` each linear layer and what it hears: [1, T, inputs].
+
+    Args:
+        embedder: float32.
+        waveforms: float32 [samples] each, 16 kHz.
+        hear: called for every linear layer of every waveform.
+    """
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        hear(module, inputs[0].detach())
+
+    linears = [module for module in embedder.modules() if isinstance(module, nn.Linear)]
+    hooks = [linear.register_forward_pre_hook(hook) for linear in linears]
+    try:
+        with torch.no_grad():
+            for waveform in waveforms:
+                embedder(torch.from_numpy(waveform).unsqueeze(0))
+    finally:
+        for handle in hooks:
+            handle.remove()
+
+
 def _loudest(
     embedder: Embedder, waveforms: Iterable[npt.NDArray[np.float32]]
 ) -> dict[nn.Module, Tensor]:
     """For each linear layer, the largest magnitude of each of its input channels."""
     loudest: dict[nn.Module, Tensor] = {}
-    with _listening(embedder, loudest), torch.no_grad():
-        for waveform in waveforms:
-            embedder(torch.from_numpy(waveform).unsqueeze(0))
-    return loudest
 
-
-@contextmanager
-def _listening(embedder: Embedder, loudest: dict[nn.Module, Tensor]) -> Iterator[None]:
-    def hear(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        now = inputs[0].detach().abs().flatten(0, -2).amax(dim=0)
+    def hear(module: nn.Module, heard: Tensor) -> None:
+        now = heard.abs().flatten(0, -2).amax(dim=0)
         loudest[module] = torch.maximum(loudest[module], now) if module in loudest else now
 
-    linears = [module for module in embedder.modules() if isinstance(module, nn.Linear)]
-    hooks = [linear.register_forward_pre_hook(hear) for linear in linears]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    listen(embedder, waveforms, hear)
+    return loudest

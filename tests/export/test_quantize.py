@@ -58,7 +58,7 @@ def test_the_default_cannot_saturate_on_an_x86_without_vnni(int8: dict[Graph, Pa
             assert not saturates(weight), name
             assert np.abs(weight).max() <= 64
             checked += 1
-    assert checked >= 20
+    assert checked >= 11
 
 
 def test_full_range_weights_would_saturate(monitor_fp32: onnx.ModelProto) -> None:
@@ -92,7 +92,8 @@ def test_exactly_the_chosen_nodes_compute_in_integers(monitor_fp32: onnx.ModelPr
     assert integer_weights(quantize(monitor_fp32, "avx2")).keys() == {
         f"{name}_quant" for name in chosen
     }
-    assert not any("layers.3.fc2" in name for name in chosen)
+    assert "embedder.layers.1.fc2/MatMul" in chosen
+    assert not any("layers.3.fc2" in name or "layers.0.fc" in name for name in chosen)
     assert not any("log_mel" in name or "head" in name for name in chosen)
 
 
@@ -113,6 +114,15 @@ def test_stored_weights_are_half_a_step_off_at_most(classifier_fp32: onnx.ModelP
     steps, scale = new[f"{name}_int8"], new[f"{name}_scale"]
     assert steps.dtype == np.int8
     assert np.abs(steps * scale - stored[name]).max() <= scale.max() / 2 + 1e-7
+
+
+def test_convolutions_are_not_rounded_to_int8(int8: dict[Graph, Path]) -> None:
+    model = onnx.load(int8["monitor"])
+    cast = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Cast"}
+    weights = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    convolutions = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
+    types = {weights[cast.get(name, name)] for name in convolutions}
+    assert types <= {TensorProto.FLOAT, TensorProto.FLOAT16}
 
 
 def test_the_front_end_stays_float32(int8: dict[Graph, Path], fp16: dict[Graph, Path]) -> None:
