@@ -1,6 +1,7 @@
 """What the four command lines share: how a failure reaches the person who typed the command."""
 
 import sys
+from importlib import import_module
 
 import typer
 
@@ -35,6 +36,25 @@ def run(app: typer.Typer) -> None:
     if code == EXIT_INTERRUPTED:
         _say("interrupted")
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def run_extra(module: str, extra: str) -> None:
+    """Runs the command line `module.app`, whose packages an extra brings, and exits the process.
+
+    Where a package is missing, one line says which extra to install.
+
+    Raises:
+        SystemExit: always, with the exit code.
+    """
+    try:
+        app = import_module(module).app
+    except ModuleNotFoundError as error:
+        _say(
+            f"error: {error.name} is not installed; "
+            f"pip install -c constraints.txt '.[{extra}]' in the project's folder brings it"
+        )
+        raise SystemExit(EXIT_FAILURE) from None
+    run(app)
 
 
 def _cause(error: Exception) -> Exception:

@@ -105,3 +105,14 @@ def test_a_room_is_small(room):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or 0) - node.lineno + 1
                 assert length <= 60, f"{path}: {node.name} has {length} lines"
+
+
+@pytest.mark.parametrize(("program", "missing"), [("train", "httpx"), ("export", "onnx")])
+def test_a_program_without_its_extra_says_in_one_line_what_to_install(
+    program: str, missing: str
+) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; import {program}; {program}.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {missing} is not installed") and f"{program}]'" in line
