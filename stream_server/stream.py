@@ -74,7 +74,6 @@ class Stream:
         self._progress = asyncio.Event()  # a reply was sent
         self._draining = asyncio.Event()
         self._end: MessageError | ConnectionClosed | _Deaf | None = None  # if not `stop`
-        self._stopped = False
         self._judging = False
         self._held_since: float | None = None
         self._now = asyncio.get_running_loop().time
@@ -160,12 +159,12 @@ class Stream:
         """Feeds the session and obeys the client, until it is cancelled or something ends."""
         try:
             while True:
-                message = await self._receive()
+                message = await self._receive(session)
                 if self._draining.is_set():
                     pass  # what comes now comes too late, through no fault of the client
                 elif isinstance(message, str):
                     await self._obey(session, message)
-                elif self._stopped:
+                elif session.stopped:
                     await self._tell("audio after stop: open a new stream")
                 else:
                     await self._hear(session, start, message)
@@ -176,9 +175,9 @@ class Stream:
             self._end = end
         self._wake.set()
 
-    async def _receive(self) -> str | bytes:
+    async def _receive(self, session: Session) -> str | bytes:
         # After `stop` it is the client that waits.
-        timeout = None if self._stopped else self._config.idle_timeout_s
+        timeout = None if session.stopped else self._config.idle_timeout_s
         try:
             async with asyncio.timeout(timeout):
                 return await self._connection.recv()
@@ -234,7 +233,7 @@ class Stream:
         except MessageError as error:
             await self._send(Error(code=error.code, message=error.message, fatal=False))
             return
-        if self._stopped or isinstance(message, Start):
+        if session.stopped or isinstance(message, Start):
             second = "start came twice" if isinstance(message, Start) else "a message after stop"
             await self._tell(f"{second}: open a new stream")
         elif isinstance(message, Flush):
@@ -255,8 +254,7 @@ class Stream:
         return session.ready or self._judging
 
     def _stop(self, session: Session) -> None:
-        if not self._stopped:
-            self._stopped = True
+        if not session.stopped:
             session.stop()
             self._wake.set()
 
