@@ -32,8 +32,9 @@ def judge_recording(
         AudioError: the file cannot be read on.
         MessageError: `start` asks for what the model cannot do.
     """
-    prior = engine.prior() if engine.adaptable else None
-    session = Session(start, engine.contract, prior, session_id=uuid4().hex, may_skip=False)
+    session = Session(
+        start, engine.contract, engine.prior(), session_id=uuid4().hex, may_skip=False
+    )
     started = session.started()
     display.show(started, encode(started))
     for portion in recording.portions(PORTION_S):

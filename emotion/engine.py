@@ -110,8 +110,10 @@ class Engine:
         """Whether sessions may adapt to their channels."""
         return self._classifier is not None and self.contract.adaptable
 
-    def prior(self) -> Baseline:
-        """The statistics that every adapting channel starts from."""
+    def prior(self) -> Baseline | None:
+        """The statistics that every adapting channel starts from; None where the model cannot adapt."""
+        if not self.adaptable:
+            return None
         contract = self.contract
         return Baseline.prior(contract.mean(), contract.std(), contract.prior_s)
 

@@ -82,7 +82,7 @@ class Monitor:
         self._session = Session(
             start,
             self._engine.contract,
-            self._engine.prior() if self._engine.adaptable else None,
+            self._engine.prior(),
             session_id=uuid4().hex,
             may_skip=False,
         )

@@ -107,8 +107,7 @@ class Stream:
             await self._close(CloseCode.GOING_AWAY, "the server is shutting down")
             return
         self._check_analyzable(start)
-        prior = self._engine.prior() if self._engine.adaptable else None
-        session = Session(start, self._engine.contract, prior, session_id=self.id)
+        session = Session(start, self._engine.contract, self._engine.prior(), session_id=self.id)
         log.info("session %s: started, %s at %d Hz", self.id, start.encoding, start.sample_rate)
         await self._send(session.started(Limits(idle_timeout_s=self._config.idle_timeout_s)))
         async with asyncio.TaskGroup() as tasks:

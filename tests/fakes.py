@@ -207,8 +207,9 @@ def _softmax(logits: Floats) -> Floats:
 
 def new_session(engine: Engine, *, may_skip: bool = True, **fields: Any) -> Session:
     """A session of this engine with `start`'s fields."""
-    prior = engine.prior() if engine.adaptable else None
-    return Session(start_from(**fields), engine.contract, prior, session_id="s", may_skip=may_skip)
+    return Session(
+        start_from(**fields), engine.contract, engine.prior(), session_id="s", may_skip=may_skip
+    )
 
 
 def judge_all(session: Session, engine: Engine, now: float = 0.0) -> Iterator[Item]:
