@@ -63,6 +63,7 @@ def fit_head(
         )
     if len(train) < 2:
         raise ConfigurationError(f"{len(train)} clips to train on, expected at least 2")
+    train = train.with_crops()
     seed_all(seed)
     head = Head(train.embeddings.shape[1], recipe)
     if recipe.standardize:

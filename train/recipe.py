@@ -33,6 +33,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         pooling: statistics over time, concatenated.
         standardize: whether the head sees embeddings normalised by the training set's mean and
             standard deviation; only then can a channel's own statistics take their place.
+        crops: random pieces of each training clip that are learnt from beside the clip itself.
+        crop_s: shortest and longest piece, in seconds.
+        crop_gain_db: pieces are made louder or softer by up to so much.
         prior_s: seconds of speech that the training set's statistics weigh when a channel adapts.
         hidden: widths of the head's hidden layers.
         batch_norm: for each hidden layer, whether batch normalisation follows it.
@@ -62,6 +65,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     final_norm: bool = False
     pooling: tuple[Literal["mean", "std"], ...] = ("mean",)
     standardize: bool = True
+    crops: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    crop_s: tuple[Rate, Rate] = (1.5, 3.5)
+    crop_gain_db: Annotated[float, msgspec.Meta(ge=0, le=40)] = 3.0
     prior_s: Rate = 6.0
     hidden: tuple[Count, ...] = (1024, 512, 256)
     batch_norm: tuple[bool, ...] = (True, True, False)
@@ -84,6 +90,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("layers must be ascending and distinct, for example [1, 2, 3, 4]")
         if self.final_norm and len(self.layers) != 1:
             raise ValueError("final_norm applies to the last layer alone: give one layer")
+        if not 0.02 <= self.crop_s[0] <= self.crop_s[1]:
+            raise ValueError("crop_s must be [shortest, longest] in seconds, from 0.02 on")
         if not self.pooling or len(set(self.pooling)) != len(self.pooling):
             raise ValueError('pooling must name "mean", "std" or both, each once')
 

@@ -169,6 +169,43 @@ def test_a_killed_program_says_so_and_the_next_run_goes_on(
     assert (tmp_path / "run" / "run.json").exists()
 
 
+def test_pieces_of_a_clip_are_cut_at_random_and_always_the_same(
+    clips: list[Clip], whisper: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = msgspec.structs.replace(recipe, crops=4, crop_s=(0.2, 0.6))
+    embedder = Embedder(load_whisper(str(whisper)), recipe).eval()
+    first = extract(clips, embedder, tmp_path / "cache")
+    again = extract(clips, embedder, tmp_path / "elsewhere")
+    assert first.crops is not None and first.crops.shape == (3, 4, embedder.dim)
+    assert np.array_equal(first.crops, extract(clips, embedder, tmp_path / "cache").crops)
+    assert np.array_equal(first.crops, again.crops)
+    assert len(np.unique(first.crops[0], axis=0)) == 4
+    assert not np.isclose(first.crops[0], first.embeddings[0]).all(axis=1).any()
+
+
+def test_a_piece_is_no_longer_than_its_clip(
+    clips: list[Clip], whisper: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = msgspec.structs.replace(recipe, crops=1, crop_s=(60, 60), crop_gain_db=0)
+    features = extract(
+        clips, Embedder(load_whisper(str(whisper)), recipe).eval(), tmp_path / "cache"
+    )
+    assert features.crops is not None and np.array_equal(features.crops[:, 0], features.embeddings)
+
+
+def test_pieces_stand_behind_the_clips_they_were_cut_from(
+    clips: list[Clip], whisper: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = msgspec.structs.replace(recipe, crops=2, crop_s=(0.2, 0.6))
+    embedder = Embedder(load_whisper(str(whisper)), recipe).eval()
+    features = extract(clips, embedder, tmp_path / "cache")
+    some = features[np.array([2, 0])].with_crops()
+    assert features.crops is not None
+    assert [clip.actor for clip in some.clips] == [3, 1, 3, 3, 1, 1]
+    assert np.array_equal(some.embeddings[2:4], features.crops[2])
+    assert len(some.actors) == len(some.embeddings) == 6
+
+
 def test_the_default_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache() == tmp_path / "emotion-monitor" / "features"

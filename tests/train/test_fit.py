@@ -68,6 +68,16 @@ def test_it_learns(features: Features, recipe: Recipe) -> None:
     assert fitted.history[-1]["loss"] < fitted.history[0]["loss"]
 
 
+def test_pieces_of_the_training_clips_are_learnt_from(features: Features, recipe: Recipe) -> None:
+    louder = np.repeat(features.embeddings[:, np.newaxis] * 1.5, 2, axis=1)
+    pieces = Features(features.clips, features.embeddings, louder)
+    with_pieces = fit_head(pieces, recipe, 1).head
+    assert torch.allclose(
+        with_pieces.mean, torch.from_numpy(pieces.with_crops().embeddings.mean(0)), atol=1e-4
+    )
+    assert not torch.equal(with_pieces.mean, fit_head(features, recipe, 1).head.mean)
+
+
 def test_statistics_come_from_the_training_clips_alone(features: Features, recipe: Recipe) -> None:
     split = random_split(features.clips, 5)
     train, test = features[split.train], features[split.test]

@@ -30,6 +30,8 @@ def test_the_shipped_recipe_never_looks_at_held_out_clips() -> None:
         ('name = "x"\nlayers = [2, 1]', "ascending and distinct"),
         ('name = "x"\nlayers = [1, 2]\nfinal_norm = true', "give one layer"),
         ('name = "x"\npooling = []', "pooling must name"),
+        ('name = "x"\ncrop_s = [3, 2]', "shortest, longest"),
+        ('name = "x"\ncrop_s = [0, 2]', "crop_s"),
         ('name = "x"\nhidden = [4]', "same length"),
         ("name = ", "not TOML"),
         ("", "name"),
