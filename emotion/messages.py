@@ -20,6 +20,7 @@ MAX_CONTROL_BYTES: Final = 1 << 16  # of a text frame
 MAX_NESTING: Final = 32  # of arrays and objects in a text frame
 MAX_METADATA_BYTES: Final = 4096
 MAX_CHANNELS: Final = 8
+MAX_GAP_S: Final = 60.0
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Probabilities = dict[str, float]
@@ -31,6 +32,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=s
 
 class ClientMessage(Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Root of what a client says."""
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which session a new connection goes on with.
+
+    Attributes:
+        session_id: of the session whose connection broke.
+        last_seq: of the last event that the client has; those after it come again.
+    """
+
+    session_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    last_seq: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Start(ClientMessage, frozen=True, kw_only=True):
@@ -47,6 +60,7 @@ class Start(ClientMessage, frozen=True, kw_only=True):
         vad: whether windows with too little speech are reported as `silence` and not judged.
         adapt: whether the session learns each channel's own baseline.
         metadata: the client's own; at most 4 KiB as JSON.
+        resume: a session to go on with; the other fields are then those it was started with.
     """
 
     stream_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
@@ -61,6 +75,7 @@ class Start(ClientMessage, frozen=True, kw_only=True):
     vad: bool = True
     adapt: bool = False
     metadata: dict[str, Any] = {}
+    resume: Resume | None = None
 
     @property
     def analyzed(self) -> tuple[str, ...]:
@@ -78,6 +93,16 @@ class Flush(ClientMessage, frozen=True, kw_only=True):
 
 class Keepalive(ClientMessage, frozen=True, kw_only=True):
     """Holds an idle stream open."""
+
+
+class Gap(ClientMessage, frozen=True, kw_only=True):
+    """Audio that was lost on its way to the server: silence takes its place, so that times stay true.
+
+    Attributes:
+        samples: how many of each channel, at the stream's rate; at most 60 s.
+    """
+
+    samples: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Stop(ClientMessage, frozen=True, kw_only=True):
@@ -101,8 +126,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Started(Message, frozen=True, kw_only=True):
-    """The session's id and the configuration in effect."""
+    """The session's id and the configuration in effect.
 
+    Attributes:
+        id: `session_id:0`.
+        resumed: whether an earlier session goes on.
+        received_samples: of each channel; what comes next is the sample of this number, from 0.
+    """
+
+    id: str
     session_id: str
     stream_id: str
     encoding: Encoding
@@ -117,6 +149,8 @@ class Started(Message, frozen=True, kw_only=True):
     smoothing_half_life_s: float
     model: Model
     limits: Limits
+    resumed: bool = False
+    received_samples: int = 0
     protocol: str = PROTOCOL
 
 
@@ -178,11 +212,15 @@ class Summary(Message, frozen=True, kw_only=True):
     """The whole session; windows = inferred + silent + skipped.
 
     Attributes:
+        id: `session_id:end`.
         audio_s: seconds of audio heard (of each channel).
         dominant: per channel, the label with the largest mean probability; None where nothing was
             judged.
     """
 
+    id: str
+    session_id: str
+    stream_id: str
     audio_s: float
     windows: int
     inferred: int
@@ -195,10 +233,11 @@ class Warning(Message, frozen=True, kw_only=True):
     """Something the client should know; the session goes on.
 
     Attributes:
-        code: `skipped_windows` (with `count`), `too_fast` or `incomplete_sample`.
+        code: `skipped_windows` (with `count`), `too_fast`, `incomplete_sample`, or `missed_events`
+            (with `count`): events after `last_seq` that a resumed session no longer has.
     """
 
-    code: Literal["skipped_windows", "too_fast", "incomplete_sample"]
+    code: Literal["skipped_windows", "too_fast", "incomplete_sample", "missed_events"]
     message: str
     count: int | None = None
 
@@ -214,10 +253,13 @@ class Error(Message, frozen=True, kw_only=True):
 Event = Emotion | Silence
 ServerMessage = Started | Emotion | Silence | Flushed | Summary | Warning | Error
 
-_CLIENT_MESSAGES: Final[dict[str, type[Start | Flush | Keepalive | Stop]]] = {
+ClientSays = Start | Flush | Keepalive | Gap | Stop
+
+_CLIENT_MESSAGES: Final[dict[str, type[ClientSays]]] = {
     "start": Start,
     "flush": Flush,
     "keepalive": Keepalive,
+    "gap": Gap,
     "stop": Stop,
 }
 
@@ -240,7 +282,7 @@ def decode_server(text: str | bytes) -> ServerMessage:
     return message
 
 
-def parse(text: str) -> Start | Flush | Keepalive | Stop:
+def parse(text: str) -> ClientSays:
     """What a client said.
 
     Raises:
@@ -269,7 +311,7 @@ def start_from(**fields: Any) -> Start:
     return message
 
 
-def _converted(kind: str, fields: dict[str, Any]) -> Start | Flush | Keepalive | Stop:
+def _converted(kind: str, fields: dict[str, Any]) -> ClientSays:
     if _deeper(fields, MAX_NESTING):
         raise _bad(f"{kind}: nested deeper than {MAX_NESTING} levels")
     message_type = _CLIENT_MESSAGES[kind]

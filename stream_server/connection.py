@@ -42,6 +42,7 @@ CLOSE_CODES: Final[dict[ErrorCode, int]] = {
     "bad_audio": CloseCode.INVALID_DATA,
     "unsupported": CloseCode.UNSUPPORTED_DATA,
     "unauthorized": CloseCode.POLICY_VIOLATION,
+    "unknown_session": CloseCode.POLICY_VIOLATION,
     "too_large": CloseCode.MESSAGE_TOO_BIG,
     "at_capacity": CloseCode.TRY_AGAIN_LATER,
     "idle": CloseCode.POLICY_VIOLATION,

@@ -212,6 +212,12 @@ def new_session(engine: Engine, *, may_skip: bool = True, **fields: Any) -> Sess
     )
 
 
+def summary_of(**fields: Any) -> Summary:
+    """The summary of `new_session`'s session."""
+    whole = {"windows": 0, "inferred": 0, "silent": 0, "skipped": 0, "dominant": {"mono": None}}
+    return Summary(id="s:end", session_id="s", stream_id="s", **whole | fields)  # type: ignore[arg-type]
+
+
 def judge_all(session: Session, engine: Engine, now: float = 0.0) -> Iterator[Item]:
     """Judges all that the session hands out; `now` stands still meanwhile."""
     while (item := session.poll(now)) is not None:

@@ -16,9 +16,9 @@ from emotion.messages import (
     Silence,
     Smoothed,
     Started,
-    Summary,
     Warning,
 )
+from tests.fakes import summary_of
 
 
 def shown(*messages: Message, width: int = 100) -> list[str]:
@@ -33,6 +33,7 @@ def shown(*messages: Message, width: int = 100) -> list[str]:
 
 def started(*analyze: str) -> Started:
     return Started(
+        id="s:0",
         session_id="s",
         stream_id="s",
         encoding="pcm_s16le",
@@ -130,8 +131,8 @@ def test_silence_and_warnings_have_lines_too() -> None:
 def test_the_summary_counts_and_names_what_dominated(
     dominant: dict[str, str | None], said: str
 ) -> None:
-    summary = Summary(audio_s=9, windows=9, inferred=6, silent=2, skipped=1, dominant=dominant)
-    (line,) = shown(summary)
+    end = summary_of(audio_s=9, windows=9, inferred=6, silent=2, skipped=1, dominant=dominant)
+    (line,) = shown(end)
     assert "9.0 s, 9 windows: 6 judged, 2 silent, 1 skipped" in line
     assert line.endswith(said)
 

@@ -15,16 +15,15 @@ from websockets.http11 import Request, Response
 from clients import stream_file
 from clients.stream_file import paced, stream_url
 from emotion.errors import ConfigurationError
-from emotion.messages import Error, Start, Summary, encode, parse
+from emotion.messages import Error, Start, encode, parse
 from tests.clients.conftest import Ran
+from tests.fakes import summary_of
 
 Client = Callable[..., Ran]
 Stub = Callable[..., str]
 Wav = Callable[..., Path]
 
-SUMMARY = encode(
-    Summary(audio_s=1, windows=0, inferred=0, silent=0, skipped=0, dominant={"mono": None})
-)
+SUMMARY = encode(summary_of(audio_s=1))
 
 
 class Clock:
