@@ -277,6 +277,10 @@ class Session:
             limits=limits or Limits(),
         )
 
+    def summary(self) -> Summary:
+        """What has been judged so far."""
+        return self._report.summary(self.audio_s, self._channels)
+
     # --- the grid ---
 
     def _last_grid_end(self) -> int:
@@ -339,7 +343,7 @@ class Session:
             self._flushed_to = mark.position
             return Flushed(id=mark.flush_id)
         self.closed = True
-        return self._report.summary(self.audio_s, self._channels)
+        return self.summary()
 
     def _has_news(self, mark: _Mark) -> bool:
         """Whether the mark gets windows of its own, beside those on the grid."""

@@ -18,9 +18,12 @@ from websockets.http11 import Request, Response
 from emotion.engine import Engine, load_engine
 from emotion.errors import ConfigurationError
 from stream_server.admission import Admission
+from stream_server.calls import Calls
 from stream_server.config import Config, url
 from stream_server.connection import SpeakingConnection
+from stream_server.dialect import Native
 from stream_server.http import STREAM, Site, response
+from stream_server.hub import Hub
 from stream_server.scheduler import Scheduler
 from stream_server.stream import Stream
 
@@ -43,8 +46,9 @@ class Server:
     def __init__(self, engine: Engine, config: Config) -> None:
         self.config = config
         self.admission = Admission(config.max_sessions)
-        self._engine = engine
+        self.hub = Hub(config.ring_events)
         self._scheduler = Scheduler(engine, config.workers)
+        self._calls = Calls(engine, self._scheduler, self.hub, config)
         self._site = Site(engine.contract, engine.device, config, self.admission)
         self._streams: dict[asyncio.Task[None], Stream] = {}
         self._listener: WebSocketServer | None = None
@@ -92,9 +96,13 @@ class Server:
         log.info("draining %d sessions", len(self._streams))
         for stream in self._streams.values():
             stream.drain()
-        if self._streams:
-            await asyncio.wait(self._streams, timeout=self.config.drain_timeout_s)
-        if self._streams:
+        self._calls.drain()
+        try:
+            async with asyncio.timeout(self.config.drain_timeout_s):
+                if self._streams:
+                    await asyncio.wait(self._streams)
+                await self._calls.settled()
+        except TimeoutError:
             log.warning("%d sessions did not end in time and are cut off", len(self._streams))
 
     async def close(self) -> None:
@@ -108,6 +116,7 @@ class Server:
                     await self._listener.wait_closed()
             except TimeoutError:
                 log.warning("some connections did not close in time and are cut off")
+        await self._calls.close()
         self._scheduler.close()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -129,10 +138,10 @@ class Server:
         task = asyncio.current_task()
         assert task is not None
         self._streams[task] = stream = Stream(
-            connection, self._engine, self._scheduler, self.config
+            connection, Native(), self._calls, "anonymous", self.config
         )
         try:
-            await stream.serve(self.admission)
+            await stream.serve(self.admission.slot())
         finally:
             del self._streams[task]
 

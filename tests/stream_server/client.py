@@ -69,5 +69,5 @@ def of_type(messages: Iterable[dict[str, Any]], *kinds: str) -> list[dict[str, A
 
 def without_clock(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Events without what differs from run to run: ids and latency."""
-    clock = ("id", "stream_id", "latency_ms")
+    clock = ("id", "session_id", "stream_id", "latency_ms")
     return [{k: v for k, v in message.items() if k not in clock} for message in messages]
