@@ -13,7 +13,17 @@ from typing import Final, Protocol
 
 from emotion.engine import Window
 from emotion.errors import MessageError
-from emotion.messages import Emotion, Error, Limits, Message, Silence, Start, Started, Summary
+from emotion.messages import (
+    Emotion,
+    Error,
+    Limits,
+    Message,
+    Silence,
+    Start,
+    Started,
+    Summary,
+    Warning,
+)
 from emotion.session import Session
 from stream_server.hub import Hub
 from stream_server.scheduler import Scheduler
@@ -242,3 +252,12 @@ class Call:
             error = self._failure
             self.outbox.put(Error(code=error.code, message=error.message, fatal=True))
         self._progress.set()
+
+
+def missed_events(count: int) -> Warning:
+    """Events that a resumed call no longer has."""
+    return Warning(
+        code="missed_events",
+        message=f"events that came while nobody was connected and are no longer kept: {count}",
+        count=count,
+    )

@@ -84,11 +84,18 @@ class Hub:
     Args:
         ring_events: how many events are kept.
         clock: seconds since 1970; begins the cursors of this process, and stamps events.
+
+    Attributes:
+        bus: carries what is published; within this process unless another one is put in its place.
+        subscribers: how many there are; for whoever admits them.
+        published: events of this node's calls.
+        closed: whether nothing more will come.
     """
 
     def __init__(self, ring_events: int, clock: Callable[[], float] = time.time) -> None:
         self.subscribers = 0
         self.published = 0
+        self.closed = False
         self._clock = clock
         self._ring: list[Entry] = []  # grows to its size, then entry n lies at n modulo it
         self._size = ring_events
@@ -133,8 +140,12 @@ class Hub:
             self._ring[self._count % self._size] = entry
         self._count += 1
         self._last = cursor
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        self._wake()
+
+    def close(self) -> None:
+        """Nothing more will come: subscriptions end once they have read all."""
+        self.closed = True
+        self._wake()
 
     def begin(self, last: Cursor, lost_before: Cursor) -> None:
         """Takes up an order of events that another process began; before anything is appended.
@@ -153,6 +164,10 @@ class Hub:
             since: the cursor of the last event that the subscriber has; the newest where None.
         """
         return Subscription(self, pattern, since)
+
+    def _wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     # --- for subscriptions ---
 
@@ -176,14 +191,19 @@ class Subscription:
     def __init__(self, hub: Hub, pattern: str, since: Cursor | None) -> None:
         self._hub = hub
         self._matches = compiled(translate(pattern)).match
+        self._allowed = compiled(translate("*")).match
         self._cursor = hub.newest if since is None else since
         self._next = hub._after(self._cursor)
         self._caught_up = since is None
         # What left the ring before this process, or this subscription, began was never counted.
         self._countable = self._cursor >= hub._lost_before
 
+    def restrict(self, allowed: str) -> None:
+        """Leaves only streams that match this glob, too."""
+        self._allowed = compiled(translate(allowed)).match
+
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Text frames for the subscriber, for ever: events that match, and gaps."""
+        """Text frames for the subscriber, until the hub closes: events that match, and gaps."""
         hub = self._hub
         while True:
             news = hub._news
@@ -195,6 +215,8 @@ class Subscription:
             for text in texts:
                 yield text
             if last == hub._count:
+                if hub.closed:
+                    return
                 self._caught_up = True
                 await news.wait()
             else:
@@ -203,7 +225,10 @@ class Subscription:
     def _text(self, number: int) -> str | None:
         entry = self._hub._at(number)
         self._cursor = entry.cursor
-        return entry.text if self._matches(entry.stream_id) else None
+        return entry.text if self._wanted(entry) else None
+
+    def _wanted(self, entry: Entry) -> bool:
+        return bool(self._matches(entry.stream_id) and self._allowed(entry.stream_id))
 
     def _missed(self) -> str | None:
         """The gap of what has left the ring before it was read."""
@@ -224,7 +249,7 @@ class Subscription:
         if not self._caught_up or lag <= MAX_LAG:
             return None
         lost = range(self._next, hub._count)
-        count = sum(1 for n in lost if self._matches(hub._at(n).stream_id))
+        count = sum(1 for n in lost if self._wanted(hub._at(n)))
         gap = _gap(self._cursor, hub.newest, count)
         self._next, self._cursor = hub._count, hub.newest
         return gap

@@ -27,9 +27,8 @@ from emotion.messages import (
     Start,
     Stop,
     Summary,
-    Warning,
 )
-from stream_server.call import Call
+from stream_server.call import Call, missed_events
 from stream_server.calls import Calls
 from stream_server.config import Config
 from stream_server.connection import CLOSE_CODES
@@ -132,13 +131,24 @@ class Stream:
         if last is None:
             await self._wire.close(CloseCode.POLICY_VIOLATION, "resumed over another connection")
             return
-        self._calls.forget(call)
-        if isinstance(last, Error):
-            await self._wire.close(CLOSE_CODES[last.code], last.code)
-        else:
-            draining = self._draining.is_set()
-            await self._wire.close(CloseCode.GOING_AWAY if draining else CloseCode.NORMAL_CLOSURE)
         self._log(f"ended after {call.session.audio_s:.1f} s of audio")
+        await self._end(call, last)
+
+    async def _end(self, call: Call, last: Message) -> None:
+        """Closes after the last message; a client that does not confirm may still come back for it."""
+        if isinstance(last, Error):
+            self._calls.forget(call)
+            await self._wire.close(CLOSE_CODES[last.code], last.code)
+            return
+        draining = self._draining.is_set()
+        try:
+            await self._wire.close(CloseCode.GOING_AWAY if draining else CloseCode.NORMAL_CLOSURE)
+        finally:
+            confirmed = self._wire.connection.close_code != CloseCode.ABNORMAL_CLOSURE
+            if confirmed or draining or not self._resumable:
+                self._calls.forget(call)
+            else:
+                self._calls.park(call)
 
     # --- the beginning ---
 
@@ -383,12 +393,3 @@ class Stream:
 
     def _log(self, text: str) -> None:
         log.info(text, extra=self._named())
-
-
-def missed_events(count: int) -> Warning:
-    """Events that a resumed call no longer has."""
-    return Warning(
-        code="missed_events",
-        message=f"events that came while nobody was connected and are no longer kept: {count}",
-        count=count,
-    )

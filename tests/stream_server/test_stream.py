@@ -39,6 +39,7 @@ from tests.stream_server.client import (
     hear_one,
     of_type,
     say,
+    until,
     without_clock,
 )
 
@@ -423,6 +424,7 @@ class Deaf:
         self.messages = messages
         self.aborted = False
         self.transport = self
+        self.close_code = 1006
 
     async def recv(self) -> str | bytes:
         return self.messages.pop(0) if self.messages else await asyncio.Future()
@@ -552,10 +554,3 @@ async def test_audio_that_comes_while_the_server_drains_is_no_error_of_the_clien
             messages = await listening
     assert [m["type"] for m in messages] == ["emotion", "emotion", "summary"]
     assert connection.close_code == 1001
-
-
-async def until(condition: Any) -> None:
-    """Waits until the condition holds; fails after a while."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 (what is waited for has no event)
-            await asyncio.sleep(0.01)
