@@ -285,8 +285,7 @@ class Session:
 
     def _last_grid_end(self) -> int:
         """Where the last window handed out on the grid ended."""
-        k = self._next[0]
-        return self._grid.end(k - 1) if k > self._grid.first else 0
+        return self._grid.end_before(self._next[0])
 
     def _due(self) -> bool:
         """Whether the next window on the grid is complete and comes before the next mark."""
