@@ -63,6 +63,10 @@ class Dialect(Protocol):
         """What the client is sent for a message of protocol v1: none, one or several text frames."""
         ...
 
+    def closed(self) -> Sequence[Order]:
+        """What it asks for that the client has closed the connection: the end, where that is a hangup."""
+        ...
+
 
 class Native:
     """Protocol v1."""
@@ -74,3 +78,7 @@ class Native:
     def write(self, message: Message) -> Sequence[str]:
         """As `Dialect.write`."""
         return (encode(message),)
+
+    def closed(self) -> Sequence[Order]:
+        """As `Dialect.closed`: nothing, the client may come back and go on."""
+        return ()
