@@ -97,6 +97,10 @@ class Twilio:
         """As `Dialect.write`: nothing."""
         return ()
 
+    def closed(self) -> Sequence[Order]:
+        """As `Dialect.closed`: a connection that breaks ends its call's stream, Twilio opens no other."""
+        return () if self._tracks is None or self._stopped else self._stop()
+
     def _start(self, said: dict[str, Any]) -> Sequence[Order]:
         if self._tracks is not None:
             raise bad("start came twice: open a new stream")
