@@ -64,7 +64,7 @@ class Dialect(Protocol):
         ...
 
     def closed(self) -> Sequence[Order]:
-        """What it asks for that the client has closed the connection: the end, where that is a hangup."""
+        """What it means that the client has closed the connection: the end, where that is a hangup."""
         ...
 
 

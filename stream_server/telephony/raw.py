@@ -1,7 +1,7 @@
 """Vonage, jambonz and Asterisk: a text frame that describes the audio, then the audio in binary frames.
 
-Other text frames are events of the call, and passed over. The end is the end of the connection. Nothing is
-written back: what a server sends would be spoken to the caller, or obeyed as a command.
+Other text frames are events of the call, and passed over. The end is the end of the connection. Nothing
+is written back: what a server sends would be spoken to the caller, or obeyed as a command.
 
 Sources: https://developer.vonage.com/voice/voice-api/concepts/websockets,
 https://docs.jambonz.org/verbs/verbs/listen,
@@ -10,7 +10,7 @@ https://docs.asterisk.org/Configuration/Channel-Drivers/WebSocket
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 
@@ -43,6 +43,8 @@ class Raw:
         analyzable: names of the channels that may be analysed.
     """
 
+    _expected: ClassVar[str]  # in the first frame
+
     def __init__(self, analyzable: Sequence[str]) -> None:
         self._analyzable = analyzable
         self._started = False
@@ -57,7 +59,10 @@ class Raw:
         if isinstance(message, bytes):
             raise bad(f"audio before the text frame that describes it: expected {self._expected}")
         if len(message) > MAX_CONTROL_BYTES:
-            raise bad(f"{len(message)} characters: expected at most {MAX_CONTROL_BYTES}")
+            raise MessageError(
+                "too_large",
+                f"a text frame of {len(message)} characters: expected at most {MAX_CONTROL_BYTES}",
+            )
         orders = self._start(message)
         self._started = True
         return orders
@@ -71,10 +76,6 @@ class Raw:
         ended = self._ended or not self._started
         self._ended = True
         return () if ended else (Stop(),)
-
-    @property
-    def _expected(self) -> str:
-        raise NotImplementedError
 
     def _start(self, text: str) -> Sequence[Order]:
         raise NotImplementedError

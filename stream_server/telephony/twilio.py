@@ -98,7 +98,7 @@ class Twilio:
         return ()
 
     def closed(self) -> Sequence[Order]:
-        """As `Dialect.closed`: a connection that breaks ends its call's stream, Twilio opens no other."""
+        """As `Dialect.closed`: the end, Twilio does not open a second connection for a stream."""
         return () if self._tracks is None or self._stopped else self._stop()
 
     def _start(self, said: dict[str, Any]) -> Sequence[Order]:
