@@ -149,7 +149,8 @@ def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def _chosen(values: Mapping[str, str], api_key: str) -> tuple[str, _Input]:
     """The first signature that is made with this key and covers all it has to."""
-    for label, signed in _inputs(values.get("signature-input", "")):
+    # All of it first: a field is good or it is not.
+    for label, signed in tuple(_inputs(values.get("signature-input", ""))):
         if (
             _same(signed.parameters.get("keyid"), api_key)
             and signed.parameters.get("alg", "hmac-sha256") == "hmac-sha256"

@@ -45,7 +45,9 @@ def twilio_media(chunk: int, ms: int, data: bytes, track: str = "inbound") -> st
         "timestamp": str(ms),
         "payload": base64.b64encode(data).decode(),
     }
-    return json.dumps({"event": "media", "sequenceNumber": "9", "media": media, "streamSid": STREAM})
+    return json.dumps(
+        {"event": "media", "sequenceNumber": "9", "media": media, "streamSid": STREAM}
+    )
 
 
 TWILIO_CONNECTED = '{"event":"connected","protocol":"Call","version":"1.0.0"}'

@@ -242,9 +242,7 @@ def test_so_they_do_on_two_tracks_and_a_lost_frame_is_silent(
     for place, i in enumerate(b):
         if i not in lost:
             heard.insert(min(2 * place, len(heard)), other[i])
-    silent = b"".join(
-        bytes([SILENCE]) * 160 if i in lost else other[i][3] for i in range(60)
-    )
+    silent = b"".join(bytes([SILENCE]) * 160 if i in lost else other[i][3] for i in range(60))
     assert sound(left(heard, 2), 2) == beside(plain(one), silent.rstrip(bytes([SILENCE])))
 
 
