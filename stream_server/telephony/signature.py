@@ -178,10 +178,11 @@ def _inputs(field: str) -> Iterable[tuple[str, _Input]]:
             parameters[key] = _unquoted(value) if value[0] == '"' else int(value)
             position = parameter.end()
         yield found[1], _Input(components, parameters)
-        comma = _COMMA.match(field, position)
-        if comma is None and position < len(field):
-            raise _refused()
-        position = comma.end() if comma else position
+        if position < len(field):
+            comma = _COMMA.match(field, position)
+            if comma is None or comma.end() == len(field):
+                raise _refused()
+            position = comma.end()
 
 
 def _base(signed: _Input, derived: Mapping[str, str], values: Mapping[str, str]) -> str:
