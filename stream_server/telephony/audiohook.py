@@ -317,7 +317,11 @@ class AudioHook:
         return texts
 
     def _disconnect(self, error: Error) -> Sequence[str]:
-        if self._state in ("disconnected", "closing"):
+        if (
+            self._state == "closing"
+        ):  # the client waits for `closed`, whatever became of its results
+            return self._end() if error.fatal else ()
+        if self._state == "disconnected":
             return ()
         self._state = "disconnected"
         self._held = []

@@ -76,7 +76,7 @@ class Twilio:
 
     def receive(self, message: str | bytes) -> Sequence[Order]:
         """As `Dialect.receive`."""
-        said = camel(json_object(message))
+        said = json_object(message)
         match said.get("event"):
             case "media":
                 return self._media(nested(said, "media"))
@@ -185,7 +185,7 @@ def _metadata(start: _Start, said: dict[str, Any]) -> dict[str, Any]:
             f"start.customParameters: {len(custom)} of {size} bytes: expected at most "
             f"{MAX_PARAMETERS} of {MAX_PARAMETERS_BYTES} bytes"
         )
-    stream = start.stream_sid or said.get("streamSid") or said.get("streamId")
+    stream = start.stream_sid or said.get("streamSid") or said.get("stream_id")
     known = {
         "accountSid": start.account_sid,
         "streamSid": stream[:256] if isinstance(stream, str) else None,

@@ -428,6 +428,15 @@ def test_close_is_answered_once_all_results_are_written() -> None:
     assert dialect.write(FAILED) == () and dialect.closed() == ()
 
 
+def test_close_is_answered_even_where_the_results_failed() -> None:
+    dialect, client = opened()
+    dialect.receive(client.say("close", {"reason": "end"}))
+    assert dialect.write(FAILED) == ()
+    failed = Error(code="internal", message="x", fatal=True)
+    assert [m["type"] for m in said(dialect.write(failed))] == ["closed"]
+    assert dialect.write(SUMMARY) == ()
+
+
 def test_close_in_a_pause_delivers_what_waited() -> None:
     dialect, client = opened()
     dialect.receive(client.say("paused"))
