@@ -65,10 +65,15 @@ def refused(*args: Any, **changes: Any) -> None:
 
 
 def signed(
-    covered: tuple[str, ...] = REQUIRED, secret: bytes = SECRET, label: str = "sig1", **changes: Any
+    covered: tuple[str, ...] = REQUIRED,
+    secret: bytes = SECRET,
+    label: str = "sig1",
+    api_key: str = KEY,
+    **changes: Any,
 ) -> dict[str, str]:
     """A signed handshake, written without the code under test; None leaves a parameter out."""
     headers = {k: v for k, v in DOCUMENTED.items() if not k.startswith("signature")}
+    headers["x-api-key"] = api_key
     values = {"@request-target": TARGET, "@authority": HOST, "@method": "GET"} | headers
     values |= {"@path": "/api/v1/voicebiometrics/ws", "@query": "?"}
     parameters = {
@@ -176,6 +181,10 @@ def test_an_old_one_and_one_from_the_future_are_refused(age: float) -> None:
 )
 def test_parameters_that_do_not_fit_are_refused(changes: dict[str, Any]) -> None:
     refused(signed(**changes), now=CREATED + 1)
+
+
+def test_the_header_has_to_carry_the_key_too() -> None:
+    refused(signed(api_key="another"))
 
 
 def test_no_algorithm_means_the_only_one() -> None:

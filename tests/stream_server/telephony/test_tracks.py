@@ -120,6 +120,12 @@ def test_a_pause_without_frames_is_a_gap_even_where_the_numbers_go_on() -> None:
     assert left(some) == [Audio(b"a" * 160), Gap(samples=8000), Audio(b"b" * 160)]
 
 
+def test_after_a_pause_the_next_number_is_not_waited_for() -> None:
+    joined = Tracks(1, SILENCE)
+    joined.hear(0, 1, 0, b"a" * 160)
+    assert joined.hear(0, 2, 1020, b"b" * 160) == [Gap(samples=8000), Audio(b"b" * 160)]
+
+
 def test_a_long_pause_comes_in_gaps_that_a_session_takes() -> None:
     some = [(0, 1, 0, b"a" * 160), (0, 2, 150_020, b"b" * 160)]
     assert [order.samples for order in left(some) if isinstance(order, Gap)] == [
