@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from clients.connect import DEFAULT_URL, Access
 from clients.display import choose
 from clients.recordings import Recording, open_recording
-from clients.stream_file import DEFAULT_URL, stream_recording
+from clients.stream_file import stream_recording
 from emotion.command_line import run
 from emotion.errors import ConfigurationError
 from emotion.messages import Start, start_from
@@ -49,6 +50,14 @@ Json = Annotated[
     bool,
     typer.Option("--json", help="One event a line, as on the wire; always where no terminal is."),
 ]
+Url = Annotated[str, typer.Option(help="The server's, ws:// or wss://.")]
+Token = Annotated[
+    str | None, typer.Option(help="Credentials.", envvar="EMOTION_TOKEN", show_default=False)
+]
+Ca = Annotated[
+    Path | None,
+    typer.Option(help="Certificates (PEM) to trust, for wss://.", metavar="FILE"),
+]
 
 
 @app.callback()
@@ -59,7 +68,7 @@ def _commands() -> None:
 @app.command()
 def file(
     path: PathArgument,
-    url: Annotated[str, typer.Option(help="The server's, ws:// or wss://.")] = DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     speed: Annotated[
         str, typer.Option(help="Times real time, or max: as fast as the server takes it.")
     ] = "1.0",
@@ -72,9 +81,8 @@ def file(
     stream_id: Annotated[
         str | None, typer.Option(help="A name for the stream, for whoever follows it.")
     ] = None,
-    token: Annotated[
-        str | None, typer.Option(help="Credentials.", envvar="EMOTION_TOKEN", show_default=False)
-    ] = None,
+    token: Token = None,
+    ca: Ca = None,
     json: Json = False,
 ) -> None:
     """Streams a recording to a server, at the pace it was spoken, and shows emotions as they come."""
@@ -83,7 +91,8 @@ def file(
         start = _start(recording, analyze, window, hop, not no_vad, adapt, stream_id)
         _tell(recording)
         display = choose(json, _title(recording))
-        streaming = stream_recording(recording, start, display, url=url, speed=pace, token=token)
+        access = Access(url, token, ca)
+        streaming = stream_recording(recording, start, display, access=access, speed=pace)
         if not asyncio.run(streaming):
             raise KeyboardInterrupt
 
