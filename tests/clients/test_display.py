@@ -10,14 +10,13 @@ from clients.display import JsonLines, Lines, choose
 from emotion.labels import EMOTIONS
 from emotion.messages import (
     Emotion,
-    Limits,
     Message,
-    Model,
     Silence,
     Smoothed,
     Started,
     Warning,
 )
+from tests.clients import scripts
 from tests.fakes import summary_of
 
 
@@ -32,23 +31,7 @@ def shown(*messages: Message, width: int = 100) -> list[str]:
 
 
 def started(*analyze: str) -> Started:
-    return Started(
-        id="s:0",
-        session_id="s",
-        stream_id="s",
-        encoding="pcm_s16le",
-        sample_rate=16_000,
-        channels=analyze,
-        analyze=analyze,
-        window_s=3,
-        hop_s=1,
-        vad=True,
-        adapt=False,
-        metadata={},
-        smoothing_half_life_s=2,
-        model=Model(name="stream", version="1", labels=EMOTIONS),
-        limits=Limits(),
-    )
+    return scripts.started(channels=analyze, analyze=analyze)
 
 
 def emotion(label: str, confidence: float, **fields: Any) -> Emotion:
