@@ -114,8 +114,9 @@ class Course:
     # --- the session ---
 
     def greeting(self) -> Start:
-        """The first message of a new connection: starts the session, or goes on with it."""
+        """The first message of a new connection: starts a session, or goes on with it."""
         if self._session_id is None:
+            self._restart()
             return self._start
         resume = Resume(session_id=self._session_id, last_seq=self._last_seq)
         return msgspec.structs.replace(self._start, resume=resume)
@@ -126,37 +127,37 @@ class Course:
         return self._session_id is not None
 
     def begin(self, started: Started) -> str | None:
-        """A connection's session has begun, or goes on.
+        """The connection's session has begun, or goes on.
 
         Returns:
             what should be said of it.
         """
-        said = None
-        if not started.resumed:
-            if self.resuming:  # a server that does not know how to resume has begun another one
-                said = self.forget()
-        else:
-            heard = self._origin + started.received_samples * self._frame
-            self._cursor = min(heard, self._backlog.end)
-            self._stop_repeated, self.stop_sent = self.stop_sent, False
-            said = self._resumed()
-        self._session_id = started.session_id
-        return said
+        if (
+            self.resuming and not started.resumed
+        ):  # a server that does not know how has begun another
+            self.forget()
+            self._restart()
+        resumed, self._session_id = self.resuming, started.session_id
+        if not resumed:
+            since_s = self._origin / self._second
+            return f"a new session: its times count from {since_s:.1f} s" if self._origin else None
+        heard = self._origin + started.received_samples * self._frame
+        self._cursor = min(heard, self._backlog.end)
+        self._stop_repeated, self.stop_sent = self.stop_sent, False
+        lost_s = (self._backlog.first - self._cursor) / self._second
+        if lost_s > 0:
+            return f"connected again; {lost_s:.1f} s of audio are lost and count as silence"
+        return "connected again; nothing is lost"
 
-    def forget(self) -> str:
-        """The server does not have the session any more: the next one begins with what is not judged.
-
-        Returns:
-            what should be said of it.
-        """
+    def forget(self) -> None:
+        """The server does not have the session any more."""
         self._session_id, self._last_seq = None, 0
-        self.stop_sent = self._stop_repeated = False
+
+    def _restart(self) -> None:
+        """A session begins with what is not judged yet, as far as it is kept."""
         self._backlog.forget(self._judged)
         self._origin = self._cursor = self._backlog.first
-        return (
-            "the server has forgotten the session; a new one goes on, and its times count from "
-            f"{self._origin / self._second:.1f} s"
-        )
+        self.stop_sent = self._stop_repeated = False
 
     def hear(self, message: ServerMessage) -> bool:
         """Learns from what the server said.
@@ -180,9 +181,3 @@ class Course:
         position = self._origin + round(end_s * self._start.sample_rate) * self._frame
         self._judged = max(self._judged, min(position, self._backlog.end))
         self._backlog.forget(min(self._judged, self._cursor))
-
-    def _resumed(self) -> str:
-        lost_s = (self._backlog.first - self._cursor) / self._second
-        if lost_s > 0:
-            return f"connected again; {lost_s:.1f} s of audio are lost and count as silence"
-        return "connected again; nothing is lost"

@@ -273,7 +273,8 @@ class Link:
             _Broken: the error is one that another attempt may not meet.
         """
         if error.code == "unknown_session" and self._course.resuming:
-            self._notice(self._course.forget())
+            self._course.forget()
+            self._notice("the server has forgotten the session")
             raise _Broken("the server has forgotten the session")
         if error.code == "at_capacity":
             raise _Broken("the server takes no more streams at the moment")
