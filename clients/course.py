@@ -179,5 +179,5 @@ class Course:
 
     def _answered(self, end_s: float) -> None:
         position = self._origin + round(end_s * self._start.sample_rate) * self._frame
-        self._judged = max(self._judged, min(position, self._backlog.end))
-        self._backlog.forget(min(self._judged, self._cursor))
+        self._judged = max(self._judged, min(position, self._cursor))
+        self._backlog.forget(self._judged)

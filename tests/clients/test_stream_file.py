@@ -23,6 +23,7 @@ Stub = Callable[..., str]
 Wav = Callable[..., Path]
 
 SUMMARY = encode(summary_of(audio_s=1))
+NOTHING = encode(summary_of(audio_s=0))
 
 
 class Clock:
@@ -212,7 +213,7 @@ def test_a_connection_that_ends_in_the_middle_and_cannot_be_resumed_is_said(
         if code is None:
             connection.transport.abort()
         else:
-            await connection.send(SUMMARY)  # of what came so far: not the end of this file
+            await connection.send(NOTHING)  # of what came so far: not the end of this file
             await connection.close(code)
 
     monkeypatch.setattr(link, "RESUME_GRACE_S", 0.1)
