@@ -140,6 +140,7 @@ def test_a_forgotten_session_is_not_asked_for_again_and_times_add_up() -> None:
     assert resume is not None and (resume.session_id, resume.last_seq) == ("s", 3)
     assert forgotten(stream) == "a new session: its times count from 4.0 s"
     assert stream.greeting().resume is not None
+    sent(stream)
     stream.hear(silence(1, 2.0))
     assert forgotten(stream) == "a new session: its times count from 6.0 s"
 
