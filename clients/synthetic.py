@@ -112,23 +112,21 @@ def _syllable(random: np.random.Generator, pitch: float, rate: int) -> npt.NDArr
     """A hissed onset and a vowel that glides into another: float64 [n], peak about 1."""
     size = int(rate * random.uniform(0.14, 0.26))
     time = np.linspace(0, 1, size)
-    first, last = (np.array(FORMANTS[i]) for i in random.integers(len(FORMANTS), size=2))
+    first, last = (FORMANTS[i] for i in random.integers(len(FORMANTS), size=2))
     contour = pitch * (1 + random.uniform(-0.2, 0.2) * time)
     phase = 2 * np.pi * np.cumsum(contour) / rate
     harmonics = np.arange(1, int(min(4_000, 0.45 * rate) / pitch))[:, np.newaxis]
-    loud = _gain(harmonics * pitch, first) * (1 - time) + _gain(harmonics * pitch, last) * time
+    tones = harmonics.astype(np.float64) * pitch
+    loud = _gain(tones, first) * (1 - time) + _gain(tones, last) * time
     vowel = (loud * np.sin(harmonics * phase)).sum(0)
     vowel *= np.sin(np.pi * time) ** 0.5 / np.abs(vowel).max()
     hiss = np.diff(random.standard_normal(size // 4 + 1)) * np.hanning(size // 4)
     return np.concatenate([0.05 * hiss, vowel])
 
 
-def _gain(
-    frequency: npt.NDArray[np.float64], formants: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+def _gain(frequency: npt.NDArray[np.float64], formants: tuple[int, ...]) -> npt.NDArray[np.float64]:
     """Of a vocal tract with these resonances, falling 6 dB an octave: [harmonics, 1]."""
-    resonances = [
-        centre**2 / np.hypot(centre**2 - frequency**2, width * frequency)
-        for centre, width in zip(formants, BANDWIDTHS, strict=True)
-    ]
-    return np.prod(resonances, axis=0) / frequency
+    gain: npt.NDArray[np.float64] = 1 / frequency
+    for centre, width in zip(formants, BANDWIDTHS, strict=True):
+        gain = gain * (centre**2 / np.hypot(centre**2 - frequency**2, width * frequency))
+    return gain
