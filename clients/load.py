@@ -12,6 +12,7 @@ and each ends with a window, so that the end brings no burst of partial ones.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -33,6 +34,7 @@ MAX_RAMP_S: Final = 3_600.0
 FRAME_MS: Final = (5, 200)
 END_S: Final = 15.0
 """After the measured period and one hop, for the last results and the summaries."""
+SHORTEST_S: Final = 0.1  # measured period; less is left where Ctrl-C came before it
 WATCH_S: Final = 1.0  # from one look at the run to the next
 
 
@@ -68,7 +70,7 @@ class Load:
             MessageError: the windows are none of the protocol's.
         """
         self._within("streams", self.streams, 1, MAX_STREAMS)
-        self._within("seconds", self.seconds, 0.1, MAX_SECONDS)
+        self._within("seconds", self.seconds, SHORTEST_S, MAX_SECONDS)
         self._within("ramp", self.ramp_s, 0, MAX_RAMP_S)
         self._within("speech-share", self.speech_share, 0, 1)
         self._within("frame-ms", self.frame_ms, *FRAME_MS)
@@ -162,7 +164,7 @@ class _Run:
         """As `run_load`."""
         shared, tally = self._shared, self._shared.tally
         tasks = [asyncio.create_task(self._call(n)) for n in range(self._load.streams)]
-        calls = asyncio.gather(*tasks, return_exceptions=True)
+        calls = asyncio.ensure_future(asyncio.wait(tasks))
         with on_interrupt(self._interrupt):
             try:
                 await self._until(self._load.ramp_s, calls)
@@ -172,11 +174,12 @@ class _Run:
                 await self._until(first.at - self._began + self._load.seconds, calls)
                 last = await self._measure()
                 tally.end = last.at
-                late = shared.ticker.late * shared.ticker.tick_s / max(1e-9, last.at - first.at)
+                late = shared.ticker.late_share
                 await self._end(calls)
             finally:
-                calls.cancel()
-                await asyncio.wait(tasks)
+                for task in tasks:
+                    task.cancel()
+                await calls
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
@@ -185,8 +188,11 @@ class _Run:
         return self._result(first, last, late), tally, not self._interrupted.is_set()
 
     async def _call(self, number: int) -> None:
-        await asyncio.sleep(self._load.ramp_s * number / self._load.streams)
-        if not self._shared.ending:
+        wait_s = self._began + self._load.ramp_s * number / self._load.streams - self._now()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, wait_s)):
+                await self._interrupted.wait()
+        if not self._interrupted.is_set():
             start = self._load.start(f"load-{self._name}-{number}")
             await Caller(self._shared, start).call()
 
@@ -194,7 +200,7 @@ class _Run:
         """The first Ctrl-C ends the load, the second one the waiting for summaries."""
         (self._impatient if self._interrupted.is_set() else self._interrupted).set()
 
-    async def _until(self, at_s: float, calls: "asyncio.Future[Any]") -> None:
+    async def _until(self, at_s: float, calls: asyncio.Future[Any]) -> None:
         """Waits for a time since the beginning, or until nothing is left to wait for."""
         over = False
         while not over and (left_s := self._began + at_s - self._now()) > 0:
@@ -205,13 +211,13 @@ class _Run:
         server = await usage(self._shared.access)
         return _Meter(self._now(), time.process_time(), server)
 
-    async def _end(self, calls: "asyncio.Future[Any]") -> None:
+    async def _end(self, calls: asyncio.Future[Any]) -> None:
         """Has every stream end with its next window, and waits for the summaries."""
         self._shared.ending, self._shared.hurry = True, self._interrupted.is_set()
         await _either(calls, self._impatient, self._load.hop_s + END_S)
 
     def _result(self, first: _Meter, last: _Meter, late: float) -> Result:
-        seconds = max(1e-9, last.at - first.at)
+        seconds = max(SHORTEST_S, last.at - first.at)
 
         def cores(before: float | None, after: float | None) -> float | None:
             return None if before is None or after is None else (after - before) / seconds
@@ -226,7 +232,7 @@ class _Run:
         )
 
 
-async def _either(calls: "asyncio.Future[Any]", event: asyncio.Event, seconds: float) -> bool:
+async def _either(calls: asyncio.Future[Any], event: asyncio.Event, seconds: float) -> bool:
     """Waits for all calls, an event, or so long; whether it was one of the first two."""
     waiting = asyncio.create_task(event.wait())
     try:

@@ -40,8 +40,8 @@ class Ticker:
         self._timer: asyncio.TimerHandle | None = None
         self._began = 0.0
         self.number = 0  # of the next tick
-        self.late = 0  # ticks that came more than LATE_S too late
-        self.worst_s = 0.0  # the longest that a tick was late
+        self._late = 0  # ticks that came more than LATE_S too late
+        self._since = 0  # the first tick that counts for that
 
     def start(self) -> None:
         """Begins to tick."""
@@ -55,7 +55,12 @@ class Ticker:
 
     def forgive(self) -> None:
         """Forgets how late ticks were."""
-        self.late, self.worst_s = 0, 0.0
+        self._late, self._since = 0, self.number
+
+    @property
+    def late_share(self) -> float:
+        """Of the ticks since `forgive`, how many came more than `LATE_S` too late."""
+        return self._late / max(1, self.number - self._since)
 
     def add(self, rider: Rider, first: int) -> None:
         """From the tick with this number on, which is still to come."""
@@ -78,8 +83,7 @@ class Ticker:
             lag_s = now - (self._began + self.number * self.tick_s)
             if lag_s < 0:
                 break
-            self.late += lag_s > LATE_S
-            self.worst_s = max(self.worst_s, lag_s)
+            self._late += lag_s > LATE_S
             number = self.number
             self._times[number % len(self._times)] = now
             self.number += 1
