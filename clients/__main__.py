@@ -1,4 +1,4 @@
-"""emotion-client: streams recordings to a server, or judges them without one."""
+"""emotion-client: streams recordings and loads, follows calls, or judges without a server."""
 
 import asyncio
 import math
@@ -12,6 +12,7 @@ import typer
 from clients.connect import DEFAULT_URL, Access
 from clients.display import choose
 from clients.load import Load, run_load
+from clients.monitor import showing
 from clients.recordings import Recording, open_recording
 from clients.stream_file import stream_recording
 from clients.watch import Watch, remarks
@@ -179,6 +180,24 @@ def load(
     typer.echo(msgspec.json.encode(result))
     if not whole:
         raise KeyboardInterrupt
+
+
+@app.command()
+def monitor(
+    url: Url = DEFAULT_URL,
+    streams: Annotated[
+        str, typer.Option(help="Which calls, by their stream_id: a pattern.", metavar="GLOB")
+    ] = "*",
+    since: Annotated[
+        str | None,
+        typer.Option(help="After this event, by its cursor; without it, from now on."),
+    ] = None,
+    token: Token = None,
+    ca: Ca = None,
+    json: Json = False,
+) -> None:
+    """Follows the calls on a server, and connects again where the connection breaks."""
+    asyncio.run(showing(json, Access(url, token, ca), streams, since))
 
 
 def _start(

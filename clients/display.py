@@ -93,7 +93,7 @@ class Lines:
         self._console.print()
 
     def _window(self, event: Emotion | Silence, *cells: RenderableType) -> None:
-        times = Text(f"{_clock(event.start_s):>7} - {_clock(event.end_s):>7}", "dim")
+        times = Text(f"{clock(event.start_s):>7} - {clock(event.end_s):>7}", "dim")
         name = [Text(event.channel)] if self._name_width else []
         row = Table.grid(padding=(0, 2, 0, 0))
         for width in (0, TIMES_WIDTH, *([self._name_width] * len(name)), LABEL_WIDTH):
@@ -140,7 +140,7 @@ def _named(label: str | None, bold: bool = True) -> Text:
     return Text(label, f"{'bold ' * bold}{COLOURS.get(label, 'white')}")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Seconds as m:ss.s."""
     tenths = round(seconds * 10)
     return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
