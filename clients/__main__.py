@@ -18,7 +18,8 @@ from clients.stream_file import stream_recording
 from clients.watch import Watch, remarks
 from emotion.command_line import run
 from emotion.errors import ConfigurationError
-from emotion.messages import Start, start_from
+from emotion.messages import Start
+from emotion.parsing import start_from
 
 
 class SentAs(StrEnum):

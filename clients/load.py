@@ -26,7 +26,8 @@ from clients.stream_file import on_interrupt
 from clients.tally import Result, Tally
 from clients.ticker import Ticker
 from emotion.errors import ConfigurationError
-from emotion.messages import encode, start_from
+from emotion.messages import encode
+from emotion.parsing import start_from
 
 MAX_STREAMS: Final = 10_000
 MAX_SECONDS: Final = 86_400.0

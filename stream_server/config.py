@@ -30,6 +30,8 @@ class Config:
         idle_timeout_s: without any message, after which a session ends.
         send_timeout_s: for a client to take a message, after which it is given up.
         drain_timeout_s: for running sessions to get their results after SIGTERM.
+        resume_grace_s: for a client that vanished to come back to its session.
+        ring_events: events that the hub keeps for dashboards that ask again.
     """
 
     model: Path | None = None
@@ -43,6 +45,8 @@ class Config:
     idle_timeout_s: float = 30.0
     send_timeout_s: float = 20.0
     drain_timeout_s: float = 10.0
+    resume_grace_s: float = 30.0
+    ring_events: int = 50_000
 
     def __post_init__(self) -> None:
         """

@@ -17,6 +17,7 @@ from stream_server.admission import Admission
 from stream_server.config import Config
 
 STREAM: Final = "/v1/stream"
+MONITOR: Final = "/v1/monitor"
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 
@@ -24,6 +25,7 @@ JSON: Final = "application/json"
 WELCOME: Final = f"""emotion-monitor listens here.
 
 {STREAM}    WebSocket: audio in, emotions out; emotion-client file speech.wav speaks it
+{MONITOR}   WebSocket: the events of all streams; emotion-client monitor shows them
 /v1/info      the model, the limits, the sessions
 /healthz      whether the server is alive
 /readyz       whether it takes sessions
@@ -74,10 +76,10 @@ class Site:
             return response(HTTPStatus.OK, body, kind=kind)
         if path == "/":
             return response(HTTPStatus.OK, WELCOME)
-        if path == STREAM:
+        if path in (STREAM, MONITOR):
             return response(
                 HTTPStatus.UPGRADE_REQUIRED,
-                f"{STREAM} is a WebSocket: connect with ws:// or wss://\n",
+                f"{path} is a WebSocket: connect with ws:// or wss://\n",
                 {"Upgrade": "websocket"},
             )
         return response(HTTPStatus.NOT_FOUND, f"no such path; try {STREAM}, /v1/info or /healthz\n")

@@ -18,9 +18,13 @@ from websockets.http11 import Request, Response
 from emotion.engine import Engine, load_engine
 from emotion.errors import ConfigurationError
 from stream_server.admission import Admission
+from stream_server.calls import Calls
 from stream_server.config import Config, url
 from stream_server.connection import SpeakingConnection
-from stream_server.http import STREAM, Site, response
+from stream_server.dialect import Native
+from stream_server.http import MONITOR, STREAM, Site, response
+from stream_server.hub import Hub
+from stream_server.monitor import Monitor
 from stream_server.scheduler import Scheduler
 from stream_server.stream import Stream
 
@@ -43,10 +47,12 @@ class Server:
     def __init__(self, engine: Engine, config: Config) -> None:
         self.config = config
         self.admission = Admission(config.max_sessions)
-        self._engine = engine
+        self.hub = Hub(config.ring_events)
         self._scheduler = Scheduler(engine, config.workers)
+        self._calls = Calls(engine, self._scheduler, self.hub, config)
         self._site = Site(engine.contract, engine.device, config, self.admission)
         self._streams: dict[asyncio.Task[None], Stream] = {}
+        self._monitors: set[asyncio.Task[None]] = set()
         self._listener: WebSocketServer | None = None
 
     @property
@@ -92,22 +98,30 @@ class Server:
         log.info("draining %d sessions", len(self._streams))
         for stream in self._streams.values():
             stream.drain()
-        if self._streams:
-            await asyncio.wait(self._streams, timeout=self.config.drain_timeout_s)
-        if self._streams:
+        self._calls.drain()
+        try:
+            async with asyncio.timeout(self.config.drain_timeout_s):
+                if self._streams:
+                    await asyncio.wait(self._streams)
+                await self._calls.settled()
+        except TimeoutError:
             log.warning("%d sessions did not end in time and are cut off", len(self._streams))
+        self.hub.close()  # subscribers hear how the last call ended, and then that this is all
+        if self._monitors:
+            await asyncio.wait(self._monitors, timeout=CLOSE_TIMEOUT_S)
 
     async def close(self) -> None:
         """Stops listening, closes every connection and ends the threads."""
         if self._listener is not None:
             self._listener.close()
-            for task in self._streams:
+            for task in (*self._streams, *self._monitors):
                 task.cancel()
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await self._listener.wait_closed()
             except TimeoutError:
                 log.warning("some connections did not close in time and are cut off")
+        await self._calls.close()
         self._scheduler.close()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -118,8 +132,11 @@ class Server:
         """
         upgrades = request.headers.get_all("Upgrade")  # `get` raises where there are two
         upgrade = any("websocket" in value.lower() for value in upgrades)
-        if not upgrade or request.path.split("?")[0] != STREAM:
+        path = request.path.split("?")[0]
+        if not upgrade or path not in (STREAM, MONITOR):
             return self._site.respond(request)
+        if path == MONITOR:
+            return None
         refusal = self.admission.refusal()
         if refusal is not None and "Origin" not in request.headers:
             return response(HTTPStatus.SERVICE_UNAVAILABLE, refusal + "\n", {"Retry-After": "5"})
@@ -127,12 +144,19 @@ class Server:
 
     async def _handle(self, connection: ServerConnection) -> None:
         task = asyncio.current_task()
-        assert task is not None
+        assert task is not None and connection.request is not None
+        if connection.request.path.split("?")[0] == MONITOR:
+            self._monitors.add(task)
+            try:
+                await Monitor(connection, self.hub, self.config.send_timeout_s).serve()
+            finally:
+                self._monitors.discard(task)
+            return
         self._streams[task] = stream = Stream(
-            connection, self._engine, self._scheduler, self.config
+            connection, Native(), self._calls, "anonymous", self.config
         )
         try:
-            await stream.serve(self.admission)
+            await stream.serve(self.admission.slot())
         finally:
             del self._streams[task]
 

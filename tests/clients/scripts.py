@@ -5,7 +5,8 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 
 from emotion.labels import EMOTIONS
-from emotion.messages import Limits, Message, Model, Silence, Start, Started, encode, parse
+from emotion.messages import Limits, Message, Model, Silence, Start, Started, encode
+from emotion.parsing import parse
 
 
 def started(**fields: Any) -> Started:

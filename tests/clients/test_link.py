@@ -13,7 +13,8 @@ from clients import backoff, link
 from clients.connect import Access
 from clients.errors import RefusedError, StreamError, UnreachableError
 from clients.link import Link
-from emotion.messages import Error, Gap, Message, Start, Stop, Warning, parse
+from emotion.messages import Error, Gap, Message, Start, Stop, Warning
+from emotion.parsing import parse
 from tests.clients.scripts import hear_start, say, silence, started
 from tests.fakes import summary_of
 

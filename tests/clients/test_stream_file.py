@@ -14,7 +14,8 @@ from websockets.http11 import Request, Response
 
 from clients import link, stream_file
 from clients.stream_file import paced
-from emotion.messages import Error, Start, encode, parse
+from emotion.messages import Error, Start, encode
+from emotion.parsing import parse
 from tests.clients.conftest import Ran
 from tests.fakes import summary_of
 
