@@ -75,14 +75,15 @@ class Caller:
     Args:
         shared: with the others.
         start: its first message.
+        place: where in the call it begins, 0 to 1.
     """
 
-    def __init__(self, shared: Shared, start: str) -> None:
+    def __init__(self, shared: Shared, start: str, place: float) -> None:
         self._shared = shared
         self._start = start
         self._frames = shared.call.frames
         self._frame_s = shared.call.samples / shared.call.rate
-        self._place = random.randrange(len(self._frames))
+        self._place = int(place * len(self._frames)) % len(self._frames)
         self._first: int | None = None  # tick of the first frame
         self._sent = 0  # frames
         self._events = 0

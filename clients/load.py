@@ -10,6 +10,7 @@ and each ends with a window, so that the end brings no burst of partial ones.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -195,7 +196,9 @@ class _Run:
                 await self._interrupted.wait()
         if not self._interrupted.is_set():
             start = self._load.start(f"load-{self._name}-{number}")
-            await Caller(self._shared, start).call()
+            # Evenly over the call, so that at any time the asked share of the streams is speaking.
+            place = (number + random.random()) / self._load.streams
+            await Caller(self._shared, start, place).call()
 
     def _interrupt(self) -> None:
         """The first Ctrl-C ends the load, the second one the waiting for summaries."""

@@ -10,6 +10,7 @@ from clients.display import JsonLines, Lines, choose
 from emotion.labels import EMOTIONS
 from emotion.messages import (
     Emotion,
+    Error,
     Message,
     Silence,
     Smoothed,
@@ -129,3 +130,23 @@ def test_json_where_nobody_watches_and_lines_at_a_terminal(
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert isinstance(choose(False, "a"), Lines)
     assert isinstance(choose(True, "a"), JsonLines)
+
+
+def test_a_session_that_goes_on_has_no_second_heading() -> None:
+    again = scripts.started(resumed=True)
+    assert shown(again) == []
+
+
+def test_what_happened_to_the_connection_is_said_between_the_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen = io.StringIO()
+    Lines(Console(file=screen, width=100), "a").notice("the connection broke")
+    assert screen.getvalue() == "  the connection broke\n"
+    JsonLines().notice("the connection broke")
+    assert capsys.readouterr() == ("", "notice: the connection broke\n")
+
+
+def test_an_error_that_ends_nothing_is_a_line() -> None:
+    (line,) = shown(Error(code="bad_message", message="what?", fatal=False))
+    assert line == "  what?"

@@ -1,5 +1,6 @@
 """Streaming a file: its pace, its end, and all the ways in which there is no stream."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,7 @@ from clients.stream_file import paced
 from emotion.messages import Error, Start, encode
 from emotion.parsing import parse
 from tests.clients.conftest import Ran
+from tests.clients.scripts import hear_start, say, silence, started
 from tests.fakes import summary_of
 
 Client = Callable[..., Ran]
@@ -221,6 +223,35 @@ def test_a_connection_that_ends_in_the_middle_and_cannot_be_resumed_is_said(
     ran = client("file", wav(30), "--url", stub(handler))
     assert ran.code == 2
     assert said in ran.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("speed", ["1", "max"])
+def test_a_connection_that_breaks_is_resumed_and_that_is_said(
+    client: Client, stub: Stub, wav: Wav, speed: str
+) -> None:
+    begun = list[Start]()
+
+    async def handler(connection: ServerConnection) -> None:
+        begun.append(await hear_start(connection))
+        if len(begun) == 1:
+            await say(connection, started())
+            await connection.recv()
+            await say(connection, silence(1, 0.1))
+            await asyncio.sleep(0.05)  # until that has arrived
+            connection.transport.abort()
+            return
+        await say(connection, started(resumed=True, received_samples=1600), silence(1, 0.1))
+        async for message in connection:
+            if isinstance(message, str):
+                await connection.send(SUMMARY)
+
+    ran = client("file", wav(1), "--url", stub(handler), "--speed", speed)
+    assert ran.code == 0
+    types = [message["type"] for message in ran.messages]
+    assert types == ["started", "silence", "started", "summary"]
+    assert begun[1].resume is not None and begun[1].resume.last_seq == 1
+    broke, again = ran.err.splitlines()
+    assert "notice: the connection broke" in broke and "connected again" in again
 
 
 def test_what_is_not_of_the_protocol_is_one_line(client: Client, stub: Stub, wav: Wav) -> None:
