@@ -104,6 +104,8 @@ class Caller:
             self._shared.unreachable = error
             reason = str(error).partition(": ")[2]
             (tally.refuse if error.status in REFUSALS else tally.lose)(reason)
+        except msgspec.MsgspecError as error:
+            tally.lose(f"what the server said is not of the protocol ({error})")
         except ConnectionClosed as closed:
             tally.lose(self._trouble or f"the connection ended ({closed})")
         except asyncio.CancelledError:
@@ -185,6 +187,7 @@ class Caller:
 
     def _sent_at(self, end_s: float) -> float:
         """When the sample was sent before which there are so many seconds."""
-        assert self._first is not None
+        if self._first is None:  # nothing was asked yet: whatever this is, it is no window of ours
+            return asyncio.get_running_loop().time()
         frame = max(0, ceil(end_s / self._frame_s - 1e-6) - 1)
         return self._shared.ticker.time(self._first + frame * self._shared.ticker.phases)

