@@ -1,8 +1,10 @@
 """What scripted servers say."""
 
+from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 
 from emotion.labels import EMOTIONS
 from emotion.messages import Limits, Message, Model, Silence, Start, Started, encode
@@ -57,3 +59,11 @@ async def say(connection: ServerConnection, *messages: Message) -> None:
     """Sends messages."""
     for message in messages:
         await connection.send(encode(message))
+
+
+async def break_off(connection: ServerConnection) -> None:
+    """Ends the connection without a closing handshake, behind all that was said."""
+    connection.transport.write_eof()
+    with suppress(ConnectionClosed):
+        while True:
+            await connection.recv()

@@ -15,7 +15,7 @@ from clients.errors import RefusedError, StreamError, UnreachableError
 from clients.link import Link
 from emotion.messages import Error, Gap, Message, Start, Stop, Warning
 from emotion.parsing import parse
-from tests.clients.scripts import hear_start, say, silence, started
+from tests.clients.scripts import break_off, hear_start, say, silence, started
 from tests.fakes import summary_of
 
 Part = Callable[[ServerConnection], Awaitable[None]]
@@ -74,8 +74,10 @@ class Script:
             await say(connection, started())
             await self.hear(connection, size)
             await say(connection, *messages)
-            await asyncio.sleep(0.05)  # until that has arrived: what follows overtakes it
-            connection.transport.abort()
+            if messages:
+                await break_off(connection)
+            else:
+                connection.transport.abort()
 
         return part
 

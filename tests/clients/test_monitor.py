@@ -22,7 +22,7 @@ from clients.monitor import Memory, follow
 from emotion.errors import MessageError
 from emotion.messages import Message, Smoothed
 from tests.clients.conftest import Ran
-from tests.clients.scripts import silence, started
+from tests.clients.scripts import break_off, silence, started
 from tests.fakes import summary_of
 
 Client = Callable[..., Ran]
@@ -68,8 +68,7 @@ class Script:
         assert not isinstance(part, int)
         for said in part:
             if said is None:
-                await asyncio.sleep(0.02)  # what was said arrives first
-                connection.transport.abort()
+                await break_off(connection)
             elif isinstance(said, int):
                 await connection.close(said)
             else:

@@ -1,6 +1,5 @@
 """Streaming a file: its pace, its end, and all the ways in which there is no stream."""
 
-import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +17,7 @@ from clients.stream_file import paced
 from emotion.messages import Error, Start, encode
 from emotion.parsing import parse
 from tests.clients.conftest import Ran
-from tests.clients.scripts import hear_start, say, silence, started
+from tests.clients.scripts import break_off, hear_start, say, silence, started
 from tests.fakes import summary_of
 
 Client = Callable[..., Ran]
@@ -237,8 +236,7 @@ def test_a_connection_that_breaks_is_resumed_and_that_is_said(
             await say(connection, started())
             await connection.recv()
             await say(connection, silence(1, 0.1))
-            await asyncio.sleep(0.05)  # until that has arrived
-            connection.transport.abort()
+            await break_off(connection)
             return
         await say(connection, started(resumed=True, received_samples=1600), silence(1, 0.1))
         async for message in connection:
