@@ -260,8 +260,9 @@ class Link:
 
     async def _is_last(self, connection: ClientConnection) -> bool:
         """Whether a summary is that of the whole stream; a server that shuts down sends one, too."""
-        if not self._course.stop_sent or self._course.all_judged:
-            return self._course.stop_sent
+        # Not `stop_sent`: a session that heard `stop` before the break does not wait for another one.
+        if not self._course.stopped or self._course.all_judged:
+            return self._course.stopped
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await connection.wait_closed()

@@ -267,6 +267,19 @@ async def test_after_stop_the_summary_is_fetched_by_another_connection() -> None
     assert (heard, failure) == (["Started", "Started", "Summary"], None)
 
 
+async def test_a_summary_that_overtakes_the_second_stop_is_the_last_one() -> None:
+    script = Script()
+
+    async def at_once(connection: ServerConnection) -> None:
+        await say(connection, started(resumed=True, received_samples=RATE))
+        await say(connection, summary_of(audio_s=1.0))
+        await connection.close(1000)
+
+    script.parts = [script.broken(1 << 40), at_once]
+    heard, _, failure = await stream(script, recorded(1))
+    assert (heard, failure) == (["Started", "Started", "Summary"], None)
+
+
 async def test_events_that_the_server_lost_are_heard_of() -> None:
     script = Script()
 
