@@ -246,6 +246,36 @@ class Error(Message, frozen=True, kw_only=True):
     fatal: bool
 
 
+class Subscribed(Message, frozen=True, kw_only=True):
+    """The first message to whoever follows calls.
+
+    Attributes:
+        cursor: what follows comes after it; good for `since`.
+        streams: the pattern in effect.
+    """
+
+    cursor: str
+    streams: str
+
+
+class LostEvents(
+    Message, frozen=True, kw_only=True, tag="gap", rename={"begin": "from", "end": "to"}
+):
+    """To whoever follows calls: events that it does not get.
+
+    Attributes:
+        cursor: of the last of them; what follows comes after it.
+        begin: cursor of the last event before them.
+        end: cursor of the last of them.
+        count: how many they are; None where nobody knows.
+    """
+
+    cursor: str
+    begin: str
+    end: str
+    count: int | None
+
+
 Event = Emotion | Silence
 ServerMessage = Started | Emotion | Silence | Flushed | Summary | Warning | Error
 

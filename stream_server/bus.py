@@ -58,6 +58,7 @@ class RedisBus:
         self._where = _without_credentials(url)
         self._client, self._errors = _client(url)
         self._hub = hub
+        hub.ready.clear()  # until the first answer
         self._ring_events = ring_events
         self._waiting: deque[tuple[str, str, str]] = deque()
         self._writing: list[tuple[str, str, str]] = []

@@ -19,10 +19,16 @@ from fnmatch import translate
 from re import compile as compiled
 from typing import Final, NamedTuple, Protocol
 
-import msgspec
-
 from emotion.errors import MessageError
-from emotion.messages import Emotion, Silence, Started, Summary, encode
+from emotion.messages import (
+    Emotion,
+    LostEvents,
+    Silence,
+    Started,
+    Subscribed,
+    Summary,
+    encode,
+)
 
 MAX_LAG: Final = 4096
 """Events by which a subscriber who had caught up may fall behind; then the newest comes next."""
@@ -104,6 +110,8 @@ class Hub:
         self._lost_before = self._last  # everything after this cursor is in the ring
         self._news = asyncio.Event()
         self.bus: Bus = _Here(self)
+        self.ready = asyncio.Event()  # the order of events is known
+        self.ready.set()
 
     @property
     def newest(self) -> Cursor:
@@ -155,6 +163,7 @@ class Hub:
             lost_before: what came after this cursor will be appended, what came before will not.
         """
         self._last, self._lost_before = last, lost_before
+        self.ready.set()
 
     def subscribe(self, pattern: str = "*", since: Cursor | None = None) -> "Subscription":
         """A place in the ring.
@@ -192,19 +201,33 @@ class Subscription:
         self._hub = hub
         self._matches = compiled(translate(pattern)).match
         self._allowed = compiled(translate("*")).match
-        self._cursor = hub.newest if since is None else since
-        self._next = hub._after(self._cursor)
+        self._pattern = pattern
+        self._since = since
         self._caught_up = since is None
-        # What left the ring before this process, or this subscription, began was never counted.
-        self._countable = self._cursor >= hub._lost_before
+        self._settle()
 
     def restrict(self, allowed: str) -> None:
         """Leaves only streams that match this glob, too."""
         self._allowed = compiled(translate(allowed)).match
 
-    async def __aiter__(self) -> AsyncIterator[str]:
-        """Text frames for the subscriber, until the hub closes: events that match, and gaps."""
+    def _settle(self) -> None:
+        """Takes its place in the ring."""
         hub = self._hub
+        self._cursor = hub.newest if self._since is None else self._since
+        self._next = hub._after(self._cursor)
+        # What left the ring before this process, or this subscription, began was never counted.
+        self._countable = self._cursor >= hub._lost_before
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Text frames for the subscriber, until the hub closes.
+
+        First where it begins, `subscribed`, then events that match, and gaps.
+        """
+        hub = self._hub
+        if not hub.ready.is_set():
+            await hub.ready.wait()
+            self._settle()
+        yield encode(Subscribed(cursor=str(self._cursor), streams=self._pattern))
         while True:
             news = hub._news
             if gap := self._missed() or self._lagging():
@@ -266,12 +289,6 @@ class _Here:
 
 
 def _gap(start: Cursor, end: Cursor, count: int | None) -> str:
-    """What a subscriber is sent in the place of events that it does not get.
-
-    Args:
-        start: the cursor of the last event before the gap.
-        end: of the last event in it.
-        count: events in it, where that is known.
-    """
-    gap = {"type": "gap", "cursor": str(end), "from": str(start), "to": str(end), "count": count}
-    return msgspec.json.encode(gap).decode()
+    """What a subscriber is sent in the place of the events after `start` and up to `end`."""
+    gap = LostEvents(cursor=str(end), begin=str(start), end=str(end), count=count)
+    return encode(gap)

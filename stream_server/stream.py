@@ -32,7 +32,7 @@ from stream_server.call import Call, missed_events
 from stream_server.calls import Calls
 from stream_server.config import Config
 from stream_server.connection import CLOSE_CODES
-from stream_server.dialect import Audio, Dialect, Order, Reply, Token
+from stream_server.dialect import Audio, Close, Dialect, Native, Order, Token
 from stream_server.wire import DeafError, Wire
 
 SLICE_S: Final = 0.5  # of audio fed at a time: what the event loop spends on it stays under 2 ms
@@ -55,7 +55,6 @@ class Stream:
         calls: where its call is opened or resumed.
         owner: name of the principal who connected.
         config: the server's.
-        resumable: whether a client that vanishes may come back to its call.
     """
 
     def __init__(
@@ -65,14 +64,12 @@ class Stream:
         calls: Calls,
         owner: str,
         config: Config,
-        *,
-        resumable: bool = True,
     ) -> None:
         self._wire = Wire(connection, dialect, config.send_timeout_s)
         self._calls = calls
         self._owner = owner
         self._config = config
-        self._resumable = resumable
+        self._resumable = isinstance(dialect, Native)  # telephony calls again, it does not resume
         self._call: Call | None = None
         self._draining = asyncio.Event()
         self._replaced = asyncio.Event()  # another connection wants the call
@@ -114,7 +111,6 @@ class Stream:
     async def _serve(self) -> None:
         first = await self._first_orders()
         if first is None:
-            await self._wire.close(CloseCode.GOING_AWAY, "the server is shutting down")
             return
         start, early = first
         call, number = await self._join(start)
@@ -153,27 +149,33 @@ class Stream:
     # --- the beginning ---
 
     async def _first_orders(self) -> tuple[Start, list[Order]] | None:
-        """`start` and what came with it; None where the server drains before it came."""
+        """`start` and what came with it; None where it will not come."""
         timeout = self._config.start_timeout_s
+        orders: list[Order] = []
         try:
             async with asyncio.timeout(timeout):
-                while True:
+                while not orders:
                     message = await self._receive_unless_draining()
                     if message is None:
+                        await self._wire.close(CloseCode.GOING_AWAY, "the server is shutting down")
                         return None
-                    orders = list(self._wire.dialect.receive(message))
-                    while orders and await self._at_once(orders[0]):
-                        del orders[0]
-                    if orders:
-                        break
+                    orders = await self._wire.understand(message)
+                    orders = [order for order in orders if not self._identified(order)]
         except TimeoutError:
             raise MessageError("idle", f"no start within {timeout:g} s of connecting") from None
         first, *early = orders
+        if isinstance(first, Close):
+            await self._wire.close(CloseCode.NORMAL_CLOSURE)
+            return None
         if isinstance(first, Audio):
             raise MessageError("bad_message", "a binary frame before start: send start first")
         if not isinstance(first, Start):
             raise MessageError("bad_message", "expected start as the first message")
         return first, early
+
+    def _identified(self, order: Order) -> bool:
+        """Takes credentials that came in a message; whether the order was that."""
+        return isinstance(order, Token)
 
     async def _receive_unless_draining(self) -> str | bytes | None:
         receive = asyncio.ensure_future(self._wire.connection.recv())
@@ -281,6 +283,10 @@ class Stream:
             call.fail(MessageError("bad_audio", str(error)))
         except MessageError as error:
             call.fail(error)
+        except ConnectionClosed:
+            for order in self._wire.dialect.closed():
+                await self._obey(call, order)
+            raise
         await self._wire.discard()
 
     async def _receive(self, call: Call) -> str | bytes:
@@ -298,7 +304,7 @@ class Stream:
     async def _understand(self, call: Call, message: str | bytes) -> None:
         """Obeys a message; one that is not of the protocol is answered and does not end the call."""
         try:
-            orders = self._wire.dialect.receive(message)
+            orders = await self._wire.understand(message)
         except MessageError as error:
             await self._wire.send(Error(code=error.code, message=error.message, fatal=False))
             return
@@ -306,8 +312,6 @@ class Stream:
             await self._obey(call, order)
 
     async def _obey(self, call: Call, order: Order) -> None:
-        if await self._at_once(order):
-            return
         if isinstance(order, Start):
             await self._wire.tell("start came twice: open a new stream")
         elif call.session.stopped:
@@ -323,12 +327,6 @@ class Stream:
                 await call.progress()
         elif isinstance(order, Stop):
             call.stop()
-
-    async def _at_once(self, order: Order) -> bool:
-        """Does what has nothing to do with the call; whether it was such an order."""
-        if isinstance(order, Reply):
-            await self._wire.send_text(order.text)
-        return isinstance(order, Reply | Token)
 
     async def _hear(self, call: Call, data: bytes) -> None:
         start = call.start

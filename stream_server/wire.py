@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed
 from emotion.errors import MessageError
 from emotion.messages import Error, Message
 from stream_server.connection import CLOSE_CODES
-from stream_server.dialect import Dialect
+from stream_server.dialect import Dialect, Order, Reply
 
 
 class DeafError(Exception):
@@ -31,6 +31,23 @@ class Wire:
         self.connection = connection
         self.dialect = dialect
         self._send_timeout_s = send_timeout_s
+        # What a dialect gave to be sent is sent before it is asked again: some number their texts.
+        self._speaking = asyncio.Lock()
+
+    async def understand(self, message: str | bytes) -> list[Order]:
+        """A message's orders but `Reply`, which have been obeyed.
+
+        Raises:
+            MessageError: the message cannot be understood.
+            ConnectionClosed: the client went away.
+            DeafError: the client does not read.
+        """
+        async with self._speaking:
+            orders = self.dialect.receive(message)
+            for order in orders:
+                if isinstance(order, Reply):
+                    await self.send_text(order.text)
+        return [order for order in orders if not isinstance(order, Reply)]
 
     async def send(self, message: Message) -> None:
         """Sends a message of protocol v1.
@@ -39,8 +56,9 @@ class Wire:
             ConnectionClosed: the client went away.
             DeafError: the client does not read.
         """
-        for text in self.dialect.write(message):
-            await self.send_text(text)
+        async with self._speaking:
+            for text in self.dialect.write(message):
+                await self.send_text(text)
 
     async def send_text(self, text: str) -> None:
         """Sends a text frame; raises as `send`."""

@@ -19,7 +19,8 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from emotion.errors import MessageError
-from emotion.messages import MAX_GAP_S, Emotion, Error, Gap, Message, Stop, Summary, start_from
+from emotion.messages import MAX_GAP_S, Emotion, Error, Gap, Message, Stop, Summary
+from emotion.parsing import start_from
 from stream_server.dialect import Audio, Close, Order, Reply
 from stream_server.telephony.fields import bad, fields, json_object, shown
 

@@ -15,7 +15,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 
 from emotion.errors import MessageError
-from emotion.messages import MAX_CONTROL_BYTES, Message, Start, Stop, start_from
+from emotion.messages import MAX_CONTROL_BYTES, Message, Start, Stop
+from emotion.parsing import start_from
 from stream_server.dialect import Audio, Order, Token
 from stream_server.telephony.fields import bad, fields, json_object, shown
 

@@ -19,7 +19,8 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from emotion.errors import MessageError
-from emotion.messages import Message, Stop, start_from
+from emotion.messages import Message, Stop
+from emotion.parsing import start_from
 from stream_server.dialect import Order, Token
 from stream_server.telephony.fields import bad, camel, fields, json_object, nested, shown
 from stream_server.telephony.tracks import MAX_FRAME, RATE, Tracks

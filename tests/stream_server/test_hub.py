@@ -40,6 +40,8 @@ async def read(subscription: Subscription, count: int) -> list[dict[str, Any]]:
     frames = []
     async with asyncio.timeout(PATIENCE_S):
         async for text in subscription:
+            if "subscribed" in text:
+                continue
             frames.append(json.loads(text))
             if len(frames) == count:
                 break
@@ -65,6 +67,13 @@ async def test_who_comes_without_a_cursor_hears_only_what_follows():
     subscription = hub.subscribe()
     publish(hub, [3])
     assert [frame["seq"] for frame in await read(subscription, 1)] == [3]
+
+
+async def test_the_first_frame_says_where_it_begins():
+    hub = hub_of(10)
+    publish(hub, [1])
+    first = json.loads(await anext(aiter(hub.subscribe("a*"))))
+    assert first == {"type": "subscribed", "cursor": "1000000-1", "streams": "a*"}
 
 
 async def test_who_comes_with_a_cursor_hears_what_came_after_it():
@@ -131,6 +140,7 @@ async def test_who_falls_behind_while_live_goes_on_with_the_newest_and_may_ask_a
     subscription = hub.subscribe()
     stream = aiter(subscription)
     publish(hub, [1])
+    assert json.loads(await anext(stream))["type"] == "subscribed"
     assert json.loads(await anext(stream))["seq"] == 1
     waiting = asyncio.create_task(anext(stream))
     await asyncio.sleep(0)

@@ -192,7 +192,7 @@ async def test_after_the_grace_period_a_call_ends_and_its_summary_is_published(e
         await until(lambda: len(server._calls) == 0)
         server.hub.close()
         types = [json.loads(text)["type"] async for text in subscription]
-        assert types == ["started", "emotion", "summary"]
+        assert types == ["subscribed", "started", "emotion", "summary"]
         messages, _ = await converse(
             server.url, {"resume": {"session_id": started["session_id"], "last_seq": 0}}
         )
