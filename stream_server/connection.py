@@ -6,16 +6,20 @@ Clients of this protocol are promised an `error` with a code first, so the proto
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from websockets.asyncio.server import Server, ServerConnection
+from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from emotion.errors import ErrorCode
+from emotion.errors import ErrorCode, MessageError
 from emotion.messages import MAX_FRAME_BYTES, PROTOCOL, Error, encode
+from stream_server.admission import Doors
+from stream_server.auth import Principal, unauthorized
 
 READ_BYTES: Final = 1 << 14
 """Taken from a socket at a time. asyncio's 256 KiB can hold 37,000 frames of one byte, and the loop
@@ -70,18 +74,41 @@ class SpeakingConnection(ServerConnection):
     """A connection over a `SpeakingProtocol`, for `serve(create_connection=...)`.
 
     `serve` has no way to choose the protocol's class, so the one it made is replaced before use.
+
+    Attributes:
+        principal: who the client is; until the handshake has said so, and where it may not come in,
+            the refusal that it is to be told.
+        address: that limits count it by.
     """
 
-    def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
+    def __init__(
+        self, protocol: ServerProtocol, server: Server, doors: Doors | None = None, **options: Any
+    ) -> None:
         speaking = SpeakingProtocol(max_size=MAX_FRAME_BYTES, logger=protocol.logger)
         super().__init__(speaking, server, **options)
+        self.principal: Principal | MessageError = unauthorized()
+        self.address = ""
+        self._doors = doors
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if hasattr(transport, "max_size"):  # of asyncio's own event loop on Unix
             transport.max_size = READ_BYTES
+        if self._doors is not None and not self._doors.enter():
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._doors is not None:
+            self._doors.leave()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             self.transport.abort()
+
+    async def refuse(self, error: MessageError) -> None:
+        """Says why there is no session, and closes; a client that is gone already is not told."""
+        with suppress(ConnectionClosed):
+            await self.send(encode(Error(code=error.code, message=error.message, fatal=True)))
+            await self.close(CLOSE_CODES[error.code], error.code)
