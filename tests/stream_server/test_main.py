@@ -58,11 +58,15 @@ def test_a_client_that_does_not_end_cannot_hold_it(model_folder: Path) -> None:
     [
         (["--model", "/nowhere"], "/nowhere/monitor.onnx: no such file"),
         (["--port", "70000"], "port is 70000: expected 0 to 65535"),
-        (["--max-sessions", "0"], "max_sessions is 0: expected 1"),
+        (
+            ["--max-sessions", "-1"],
+            "max_sessions is -1: expected 0 to 100000 (from --max-sessions)",
+        ),
         (["--device", "tpu"], "tpu"),
         (["--device", "cuda"], "--device cpu"),
         (["--analyzable", ","], "analyzable"),
-        (["--host", "x" * 64], "cannot listen on xxx"),
+        (["--host", "x" * 64, "--insecure"], "cannot listen on xxx"),
+        (["--host", "0.0.0.0"], "--insecure"),
         (["--nonsense"], "--nonsense"),
     ],
 )
@@ -90,14 +94,6 @@ def test_a_port_that_is_taken_is_named(model_folder: Path) -> None:
 
 def test_addresses_of_ipv6_are_bracketed() -> None:
     assert url("::1", 80) == "ws://[::1]:80" and url("localhost", 80) == "ws://localhost:80"
-
-
-def test_there_is_a_thread_a_core_also_where_the_system_knows_no_affinity(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delattr("os.sched_getaffinity", raising=False)
-    monkeypatch.setattr("os.cpu_count", lambda: 7)
-    assert Config().workers == 7 and Config(threads=3).workers == 3
 
 
 def test_signals_are_heard_also_where_the_event_loop_takes_none(
