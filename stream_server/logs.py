@@ -7,6 +7,7 @@ exception may carry nevertheless is cut out of the finished line.
 
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -72,6 +73,28 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields)
 
 
+class DescriptorHandler(logging.Handler):
+    """Writes lines to a file descriptor.
+
+    Nothing is buffered: what cannot be written now (disk full, nobody reads) is lost, and neither kept
+    nor complained of when the program ends.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As `logging.Handler`."""
+        try:
+            line = self.format(record) + "\n"
+            os.write(self._descriptor, line.encode(errors="backslashreplace"))
+        except OSError:
+            pass
+        except Exception:
+            self.handleError(record)
+
+
 def redacted(text: str) -> str:
     """A text with its secrets cut out."""
     return SECRETS.sub(r"\1***", text)
@@ -83,9 +106,11 @@ def configure(kind: LogFormat, verbose: bool) -> None:
     A record that cannot be written (disk full, stderr closed) is lost, and nothing else.
     """
     logging.raiseExceptions = False
-    handler: logging.Handler = logging.NullHandler()
-    if sys.stderr is not None:  # it is where a program was started with stderr closed
-        handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler
+    try:
+        handler = DescriptorHandler(sys.stderr.fileno())
+    except (AttributeError, OSError):  # there is none, or only in name
+        handler = logging.NullHandler()
     handler.setFormatter(JsonFormatter() if kind == "json" else TextFormatter())
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True
