@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -313,3 +314,9 @@ def test_without_the_package_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "jwt", None)
     with pytest.raises(ConfigurationError, match=r"'\.\[jwt\]'"):
         by_secret(tmp_path)
+
+
+def test_a_server_without_signed_tokens_loads_nothing_that_checks_them() -> None:
+    code = "import stream_server.server, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and not {"jwt", "cryptography"} & set(done.stdout.split())
