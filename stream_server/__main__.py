@@ -18,7 +18,7 @@ import typer
 
 from emotion.command_line import run
 from stream_server import logs
-from stream_server.config import Config
+from stream_server.config import Config, is_loopback
 from stream_server.server import CLOSE_TIMEOUT_S, Server, running
 from stream_server.settings import flag_of, load, settings
 
@@ -45,6 +45,7 @@ def server(
     logs.configure("text", verbose=False)  # until it is known how they are wanted
     read = load(given, os.environ, config)
     logs.configure(read.log_format, read.verbose)
+    warn_of(read)
     asyncio.run(serve_until_signal(read))
 
 
@@ -89,6 +90,16 @@ def token_table(name: str, token: str) -> str:
         f'[[tokens]]\nname = {json.dumps(name)}\nsha256 = "{digest}"\n'
         'roles = ["publish"]  # or "monitor", or both\n'
     )
+
+
+def warn_of(config: Config) -> None:
+    """Says what is dangerous about settings that are allowed."""
+    if is_loopback(config.host):
+        return
+    if not config.guarded:
+        log.warning("--insecure: anybody who reaches this server may use it and listen in")
+    elif config.tls_cert is None:
+        log.warning("tokens and audio travel in the clear unless a proxy adds TLS (tls_cert)")
 
 
 async def serve_until_signal(config: Config) -> None:

@@ -213,12 +213,13 @@ def _verifier(config: Jwt) -> Callable[[str], dict[str, Any]]:
     """
     try:
         import jwt
+
+        key, algorithm = _key(config)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            "jwt: PyJWT is not installed; "
+            f"jwt: {error.name} is not installed; "
             "pip install -c constraints.txt '.[jwt]' in the project's folder brings it"
         ) from error
-    key, algorithm = _key(config)
 
     def claims(token: str) -> dict[str, Any]:
         return jwt.decode(

@@ -7,6 +7,7 @@ command line, the environment and the configuration file are read by (`settings.
 import dataclasses
 import ipaddress
 import logging
+import os
 import re
 import stat
 from dataclasses import dataclass, field
@@ -204,6 +205,8 @@ class Config:
         names = [token.name for token in self.tokens]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"tokens: expected distinct names, found {names}")
+        if len({token.sha256.lower() for token in self.tokens}) != len(self.tokens):
+            raise ConfigurationError("tokens: two have the same sha256: each needs its own token")
         if not (self.guarded or self.insecure or is_loopback(self.host)):
             raise ConfigurationError(
                 f"host is {self.host}: anybody who reaches it could listen in; configure tokens "
@@ -266,7 +269,7 @@ def read_secret(path: Path | None, name: str) -> str | None:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_SECRET_BYTES + 1)
-            mode = stat.S_IMODE(path.stat().st_mode)
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         text = content.decode().strip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
@@ -275,7 +278,7 @@ def read_secret(path: Path | None, name: str) -> str | None:
         raise ConfigurationError(
             f"{name}: {path}: expected a secret of 1 to {MAX_SECRET_BYTES} bytes"
         )
-    if mode & 0o077:
+    if mode & 0o077 and os.name != "nt":  # Windows keeps its permissions elsewhere
         log.warning("%s: %s may be read by others (mode %o): chmod 600", name, path, mode)
     return text
 

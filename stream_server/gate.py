@@ -20,6 +20,9 @@ from stream_server.http import response, unauthorized_response
 from stream_server.origins import Origins
 
 RETRY_S: Final = "5"  # until a plain client is to ask again
+MAX_HEADER_BYTES: Final = 1 << 15
+"""Of a request's headers together. The library allows 128 lines of 8 KiB; reading a megabyte of offered
+subprotocols would keep the event loop from everybody else for a third of a second."""
 
 
 class Gate:
@@ -40,7 +43,14 @@ class Gate:
         self._origins = Origins(config.origins, only_local)
 
     def arrive(self, connection: SpeakingConnection, request: Request) -> Response | None:
-        """Notes where a request comes from; the refusal where too many come from there."""
+        """Notes where a request comes from; the refusal where it is too large or one too many."""
+        if sum(len(name) + len(value) for name, value in request.headers.raw_items()) > (
+            MAX_HEADER_BYTES
+        ):
+            return response(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"headers of more than {MAX_HEADER_BYTES} bytes\n",
+            )
         peer = connection.remote_address
         connection.address = self._proxies.client(
             str(peer[0]) if peer else "", request.headers.get_all("X-Forwarded-For")

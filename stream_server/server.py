@@ -150,7 +150,9 @@ class Server:
         """Answers plain HTTP; None lets the handshake go on."""
         assert isinstance(connection, SpeakingConnection)
         path = request.path.split("?")[0]
-        if path not in HEALTH and (refusal := self._gate.arrive(connection, request)) is not None:
+        if path in HEALTH:
+            return self._site.respond(request)
+        if (refusal := self._gate.arrive(connection, request)) is not None:
             return refusal
         upgrades = request.headers.get_all("Upgrade")  # `get` raises where there are two
         upgrade = any("websocket" in value.lower() for value in upgrades)

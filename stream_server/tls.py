@@ -43,6 +43,7 @@ class Certificate:
                 raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION  # it costs the server more than the client
         try:
             context.load_cert_chain(self._chain, self._key, _no_password)
         except (ssl.SSLError, ValueError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import logging
 import socket
@@ -219,6 +220,31 @@ async def test_connections_are_counted_out_whichever_way_they_end(engine: Engine
                 await hear_one(connection)
                 connection.transport.abort()
             await asyncio.sleep(0.1)
+
+
+async def test_headers_beyond_all_measure_are_refused_before_they_are_read(server: Server) -> None:
+    offered = ["bearer.VA"] * 5000
+    headers = [("Sec-WebSocket-Protocol", ",".join(offered[:800]))] * 6
+    assert await status_of(server.url, additional_headers=headers) == 431
+
+
+async def test_a_client_that_says_nothing_or_garbage_makes_no_error_of_ours(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    for said in (
+        b"",
+        b"\x16\x03\x01\x02\x00" * 9,
+        b"GET / HTTP/9\r\n\r\n",
+        b"\r\n" * 99,
+        b"\0" * 20_000,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlparse(server.url).port)
+        writer.write(said)
+        writer.write_eof()
+        with contextlib.suppress(ConnectionError):
+            await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+    assert not [line for line in caplog.records if line.levelno >= logging.WARNING]
 
 
 # --- logs ---

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from stream_server.__main__ import on_signals, token_table
+from stream_server.__main__ import on_signals, token_table, warn_of
+from stream_server.config import Config, Token
 from stream_server.settings import load
 
 # A model that never answers, in a thread that cannot be stopped.
@@ -222,6 +223,18 @@ def test_a_new_token_comes_with_its_table_for_the_file(tmp_path: Path) -> None:
     (token,) = load({}, {}, tmp_path / "server.toml").tokens
     secret = done.stdout.splitlines()[1].removeprefix("# ")
     assert token.sha256 == hashlib.sha256(secret.encode()).hexdigest() and len(secret) >= 43
+
+
+def test_what_is_allowed_and_dangerous_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    tokens = (Token(name="a", sha256="ab" * 32, roles=("publish",)),)
+    key = Path("key")
+    warn_of(Config())
+    warn_of(Config(host="0.0.0.0", tokens=tokens, tls_cert=key, tls_key=key))
+    assert not caplog.messages
+    warn_of(Config(host="0.0.0.0", tokens=tokens))
+    warn_of(Config(host="0.0.0.0", insecure=True))
+    clear, insecure = caplog.messages
+    assert "in the clear" in clear and "anybody" in insecure
 
 
 def test_settings_come_from_variables_too(model_folder: Path) -> None:

@@ -148,6 +148,7 @@ def test_a_wrong_value_is_told_its_setting_and_its_source(
         (TOKENS + "max_sessions = 0", r"tokens\[0\]: max_sessions is 0"),
         (TOKENS + "stream = 'a'", "did you mean 'streams'"),
         (TOKENS + TOKENS, "tokens: expected distinct names"),
+        (TOKENS + TOKENS.replace("desk", "other"), "tokens: two have the same sha256"),
         ("port = ", "not TOML"),
         ("bus = 'redis://:hush@h'", "bus_password_file"),
         ("# " + "x" * (1 << 20), "expected at most"),

@@ -1,6 +1,7 @@
 """TLS: serving it, renewing it, and garbage at its door."""
 
 import asyncio
+import contextlib
 import datetime
 import ssl
 from pathlib import Path
@@ -116,6 +117,29 @@ async def test_garbage_in_place_of_tls_is_cut_off_without_a_word(
             writer.close()
         assert await shown(server.url, trusting(chain)) == "one"
     assert not [line for line in caplog.records if line.levelname in ("ERROR", "CRITICAL")]
+
+
+async def test_a_connection_too_many_is_cut_off_over_tls_too(
+    engine: Engine, tmp_path: Path
+) -> None:
+    chain, key = write_certificate(tmp_path, "one")
+    config = Config(port=0, max_connections=1, tls_cert=chain, tls_key=key)
+    async with running(config, engine) as server:
+        port, trust = urlparse(server.url).port, trusting(chain)
+        _, held = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=trust, server_hostname="localhost"
+        )
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=trust, server_hostname="localhost"
+        )
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            assert await asyncio.wait_for(reader.read(), 20) == b""
+        for one in (writer, held):
+            one.close()
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                await one.wait_closed()
+        await asyncio.sleep(0.1)
+        assert await shown(server.url, trust) == "one"
 
 
 async def test_old_tls_is_refused(engine: Engine, tmp_path: Path) -> None:
