@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from emotion.command_line import run
+from emotion.errors import ConfigurationError
 from stream_server import logs
 from stream_server.config import Config, is_loopback
 from stream_server.server import CLOSE_TIMEOUT_S, Server, running
@@ -46,7 +47,7 @@ def server(
     read = load(given, os.environ, config)
     logs.configure(read.log_format, read.verbose)
     warn_of(read)
-    asyncio.run(serve_until_signal(read))
+    asyncio.run(serve_until_signal(read, lambda: load(given, os.environ, config)))
 
 
 def options() -> inspect.Signature:
@@ -102,8 +103,13 @@ def warn_of(config: Config) -> None:
         log.warning("tokens and audio travel in the clear unless a proxy adds TLS (tls_cert)")
 
 
-async def serve_until_signal(config: Config) -> None:
-    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the waiting."""
+async def serve_until_signal(config: Config, again: Callable[[], Config]) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the waiting.
+
+    Args:
+        config: the settings.
+        again: reads them again, on SIGHUP.
+    """
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def ask() -> None:
@@ -111,7 +117,7 @@ async def serve_until_signal(config: Config) -> None:
 
     on_signals(ask)
     async with running(config) as server:
-        on_hangup(server)
+        on_hangup(server, again)
         log.info("listening on %s", server.url)
         await stop.wait()
         last_resort(config.drain_timeout_s + CLOSE_TIMEOUT_S + LAST_RESORT_S)
@@ -132,10 +138,17 @@ def on_signals(ask: Callable[[], None]) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(ask))
 
 
-def on_hangup(server: Server) -> None:
-    """Has SIGHUP read the certificate again, where there are such signals."""
+def on_hangup(server: Server, again: Callable[[], Config]) -> None:
+    """Has SIGHUP read tokens and certificate again, where there are such signals."""
+
+    def reload() -> None:
+        try:
+            server.reload(again())
+        except ConfigurationError as error:
+            log.error("the settings were not read again, the old ones stay: %s", error)
+
     if hasattr(signal, "SIGHUP"):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
 
 
 def last_resort(seconds: float) -> None:

@@ -92,6 +92,22 @@ class Authenticator:
 
     def __init__(self, config: Config) -> None:
         self.required = config.guarded
+        self._take(config)
+
+    def reload(self, config: Config) -> None:
+        """Takes other tokens and keys, for the connections to come.
+
+        Raises:
+            ConfigurationError: they cannot be used, or there are none where there were some, or the
+                other way round; the old ones stay.
+        """
+        if config.guarded != self.required:
+            raise ConfigurationError("whether tokens are needed is decided at the start: restart")
+        self._take(config)
+
+    def _take(self, config: Config) -> None:
+        claims = None if config.jwt is None else _verifier(config.jwt)  # it may raise
+        self._claims = claims
         self._tokens = [
             (
                 bytes.fromhex(token.sha256),
@@ -104,7 +120,6 @@ class Authenticator:
             )
             for token in config.tokens
         ]
-        self._claims = None if config.jwt is None else _verifier(config.jwt)
 
     def of_request(self, request: Request) -> Principal:
         """Who sent a handshake or a plain request.

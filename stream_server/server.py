@@ -57,8 +57,8 @@ class Server:
         )
         self.metrics.follow(lambda: self.admission.active, lambda: self.admission.max_sessions)
         self.metrics.model(engine.contract, engine.device)
-        authenticator = Authenticator(config)
-        self._gate = Gate(config, self.admission, authenticator)
+        self._authenticator = Authenticator(config)
+        self._gate = Gate(config, self.admission, self._authenticator)
         self._certificate = (
             Certificate(config.tls_cert, config.tls_key)
             if config.tls_cert is not None and config.tls_key is not None
@@ -67,7 +67,12 @@ class Server:
         self._engine = engine
         self._scheduler = Scheduler(engine, config.workers)
         self._site = Site(
-            engine.contract, engine.device, config, self.admission, authenticator, self.metrics
+            engine.contract,
+            engine.device,
+            config,
+            self.admission,
+            self._authenticator,
+            self.metrics,
         )
         self._streams: dict[asyncio.Task[None], Stream] = {}
         self._listener: WebSocketServer | None = None
@@ -115,8 +120,17 @@ class Server:
             ) from error
         self._watching = asyncio.create_task(self.metrics.watch_loop())
 
-    def reload(self) -> None:
-        """Reads the certificate again, for the connections to come."""
+    def reload(self, config: Config) -> None:
+        """Takes other tokens and keys, and reads the certificate again, for the connections to come.
+
+        Where something is wrong with either, the log says so, and the old stays. No other setting
+        changes while the server runs.
+        """
+        try:
+            self._authenticator.reload(config)
+            log.info("tokens were read again")
+        except ConfigurationError as error:
+            log.error("tokens were not read again, the old ones stay: %s", error)
         if self._certificate is not None:
             self._certificate.reload()
 

@@ -15,8 +15,10 @@ import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from stream_server.__main__ import on_signals, token_table, warn_of
@@ -35,11 +37,18 @@ program.main()
 COMMAND = [sys.executable, "-m", "stream_server"]
 
 
-def start(
-    model: Path, *options: str, command: Sequence[str] = COMMAND
-) -> tuple[subprocess.Popen[str], str]:
+class Process(subprocess.Popen[str]):
+    """A process that a failed test does not wait for."""
+
+    def __exit__(self, kind: Any, *rest: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *rest)
+
+
+def start(model: Path, *options: str, command: Sequence[str] = COMMAND) -> tuple[Process, str]:
     """A server on a free port, and its address."""
-    process = subprocess.Popen(
+    process = Process(
         [*command, "--model", str(model), "--port", "0", *options],
         stderr=subprocess.PIPE,
         text=True,
@@ -150,7 +159,7 @@ def test_a_full_disk_for_the_log_stops_nothing(model_folder: Path, tmp_path: Pat
     with open("/dev/full", "wb", buffering=0) as full, socket.create_server(("", 0)) as free:
         port = str(free.getsockname()[1])
         free.close()
-        process = subprocess.Popen(
+        process = Process(
             [*COMMAND, "--model", str(model_folder), "--port", port, "--verbose"], stderr=full
         )
         with process, once_listening(port) as connection:
@@ -203,10 +212,32 @@ def test_its_log_tells_neither_tokens_nor_audio_however_verbose(
         assert leaked not in said
 
 
-def test_a_hangup_reads_the_certificate_again_and_ends_nothing(model_folder: Path) -> None:
-    process, address = start(model_folder)
-    with process, connect(f"{address}/v1/stream", compression=None) as connection:
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="not in CI: Windows has no SIGHUP")
+def test_a_hangup_reads_the_tokens_again_and_ends_nothing(
+    model_folder: Path, tmp_path: Path
+) -> None:
+    def dial(token: str) -> ClientConnection:
+        headers = {"Authorization": f"Bearer {token}"}
+        return connect(f"{address}/v1/stream", compression=None, additional_headers=headers)
+
+    def reload(text: str, until: str) -> None:
+        file.write_text(text)
         process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None and any(until in line for line in process.stderr)
+
+    file = tmp_path / "server.toml"
+    file.write_text(token_table("desk", "old"))
+    process, address = start(model_folder, "--config", str(file))
+    with process, dial("old") as connection:
+        reload("tokens = 7", "the old ones stay")
+        reload("", "decided at the start")
+        with dial("old"):
+            pass
+        reload(token_table("desk", "new"), "tokens were read again")
+        with dial("new"):
+            pass
+        with pytest.raises(InvalidStatus), dial("old"):
+            raise AssertionError("it was let in")
         connection.send('{"type":"start"}')
         assert '"started"' in connection.recv(20)
         process.terminate()

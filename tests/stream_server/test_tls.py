@@ -82,22 +82,23 @@ async def test_a_renewed_certificate_is_shown_and_a_bad_one_is_not(
     chain, key = write_certificate(tmp_path, "one")
     renewed_chain, renewed_key = write_certificate(tmp_path, "two")
     trust = trusting(chain, renewed_chain)
-    async with running(Config(port=0, tls_cert=chain, tls_key=key), engine) as server:
+    config = Config(port=0, tls_cert=chain, tls_key=key)
+    async with running(config, engine) as server:
         assert await shown(server.url, trust) == "one"
         chain.write_bytes(renewed_chain.read_bytes())  # its key is not there yet
-        server.reload()
+        server.reload(config)
         assert await shown(server.url, trust) == "one" and "the old one stays" in caplog.text
         key.write_bytes(b"")
-        server.reload()
+        server.reload(config)
         assert await shown(server.url, trust) == "one"
         key.write_bytes(renewed_key.read_bytes())
-        server.reload()
+        server.reload(config)
         assert await shown(server.url, trust) == "two"
 
 
 async def test_there_is_nothing_to_renew_without_tls(engine: Engine) -> None:
     async with running(Config(port=0), engine) as server:
-        server.reload()
+        server.reload(Config())
         assert server.url.startswith("ws://")
 
 
