@@ -12,7 +12,8 @@ from clients.recordings import Recording, open_recording
 from clients.stream_file import DEFAULT_URL, stream_recording
 from emotion.command_line import run
 from emotion.errors import ConfigurationError
-from emotion.messages import Start, start_from
+from emotion.messages import Start
+from emotion.parsing import start_from
 
 app = typer.Typer(
     help="Streams recordings to an emotion-server, or judges them without one.",

@@ -277,12 +277,15 @@ class Session:
             limits=limits or Limits(),
         )
 
+    def summary(self) -> Summary:
+        """What has been judged so far."""
+        return self._report.summary(self.audio_s, self._channels)
+
     # --- the grid ---
 
     def _last_grid_end(self) -> int:
         """Where the last window handed out on the grid ended."""
-        k = self._next[0]
-        return self._grid.end(k - 1) if k > self._grid.first else 0
+        return self._grid.end_before(self._next[0])
 
     def _due(self) -> bool:
         """Whether the next window on the grid is complete and comes before the next mark."""
@@ -339,7 +342,7 @@ class Session:
             self._flushed_to = mark.position
             return Flushed(id=mark.flush_id)
         self.closed = True
-        return self._report.summary(self.audio_s, self._channels)
+        return self.summary()
 
     def _has_news(self, mark: _Mark) -> bool:
         """Whether the mark gets windows of its own, beside those on the grid."""

@@ -6,11 +6,9 @@ Clients of this protocol are promised an `error` with a code first, so the proto
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from websockets.asyncio.server import Server, ServerConnection
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -106,9 +104,3 @@ class SpeakingConnection(ServerConnection):
         super().data_received(data)
         if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             self.transport.abort()
-
-    async def refuse(self, error: MessageError) -> None:
-        """Says why there is no session, and closes; a client that is gone already is not told."""
-        with suppress(ConnectionClosed):
-            await self.send(encode(Error(code=error.code, message=error.message, fatal=True)))
-            await self.close(CLOSE_CODES[error.code], error.code)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from emotion.messages import ClientSays, Message, encode, parse
+from emotion.messages import ClientSays, Message, encode
+from emotion.parsing import parse
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ HEALTH: Final = ("/healthz", "/readyz")
 INFO: Final = "/v1/info"
 METRICS: Final = "/metrics"
 STREAM: Final = "/v1/stream"
+MONITOR: Final = "/v1/monitor"
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 
@@ -31,6 +32,7 @@ JSON: Final = "application/json"
 WELCOME: Final = f"""emotion-monitor listens here.
 
 {STREAM}    WebSocket: audio in, emotions out; emotion-client file speech.wav speaks it
+{MONITOR}   WebSocket: the events of all streams; emotion-client monitor shows them
 {INFO}      the model, the limits, the sessions
 {METRICS}      for Prometheus
 /healthz      whether the server is alive
@@ -106,10 +108,10 @@ class Site:
             return response(HTTPStatus.OK, body, kind=kind)
         if path == "/":
             return response(HTTPStatus.OK, WELCOME)
-        if path == STREAM:
+        if path in (STREAM, MONITOR):
             return response(
                 HTTPStatus.UPGRADE_REQUIRED,
-                f"{STREAM} is a WebSocket: connect with ws:// or wss://\n",
+                f"{path} is a WebSocket: connect with ws:// or wss://\n",
                 {"Upgrade": "websocket"},
             )
         return response(HTTPStatus.NOT_FOUND, f"no such path; try {STREAM}, {INFO} or /healthz\n")

@@ -20,14 +20,19 @@ from emotion.engine import Engine, load_engine
 from emotion.errors import ConfigurationError, MessageError
 from stream_server.admission import Admission, Doors
 from stream_server.auth import Authenticator, Role
+from stream_server.calls import Calls
 from stream_server.config import Config, url
 from stream_server.connection import SpeakingConnection
+from stream_server.dialect import Native
 from stream_server.gate import Gate
-from stream_server.http import HEALTH, STREAM, Site
+from stream_server.http import HEALTH, MONITOR, STREAM, Site
+from stream_server.hub import Hub
 from stream_server.metrics import Metrics
+from stream_server.monitor import Monitor
 from stream_server.scheduler import Scheduler
 from stream_server.stream import Stream
 from stream_server.tls import Certificate
+from stream_server.wire import Wire
 
 PING_INTERVAL_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
@@ -64,8 +69,9 @@ class Server:
             if config.tls_cert is not None and config.tls_key is not None
             else None
         )
-        self._engine = engine
+        self.hub = Hub(config.ring_events)
         self._scheduler = Scheduler(engine, config.workers)
+        self._calls = Calls(engine, self._scheduler, self.hub, config)
         self._site = Site(
             engine.contract,
             engine.device,
@@ -75,6 +81,7 @@ class Server:
             self.metrics,
         )
         self._streams: dict[asyncio.Task[None], Stream] = {}
+        self._monitors: set[asyncio.Task[None]] = set()
         self._listener: WebSocketServer | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -140,10 +147,17 @@ class Server:
         log.info("draining %d sessions", len(self._streams))
         for stream in self._streams.values():
             stream.drain()
-        if self._streams:
-            await asyncio.wait(self._streams, timeout=self.config.drain_timeout_s)
-        if self._streams:
+        self._calls.drain()
+        try:
+            async with asyncio.timeout(self.config.drain_timeout_s):
+                if self._streams:
+                    await asyncio.wait(self._streams)
+                await self._calls.settled()
+        except TimeoutError:
             log.warning("%d sessions did not end in time and are cut off", len(self._streams))
+        self.hub.close()  # subscribers hear how the last call ended, and then that this is all
+        if self._monitors:
+            await asyncio.wait(self._monitors, timeout=CLOSE_TIMEOUT_S)
 
     async def close(self) -> None:
         """Stops listening, closes every connection and ends the threads."""
@@ -151,13 +165,14 @@ class Server:
             self._watching.cancel()
         if self._listener is not None:
             self._listener.close()
-            for task in self._streams:
+            for task in (*self._streams, *self._monitors):
                 task.cancel()
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await self._listener.wait_closed()
             except TimeoutError:
                 log.warning("some connections did not close in time and are cut off")
+        await self._calls.close()
         self._scheduler.close()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -170,22 +185,32 @@ class Server:
             return refusal
         upgrades = request.headers.get_all("Upgrade")  # `get` raises where there are two
         upgrade = any("websocket" in value.lower() for value in upgrades)
-        if not upgrade or path != STREAM:
+        if not upgrade or path not in (STREAM, MONITOR):
             return self._site.respond(request)
+        if path == MONITOR:
+            return self._gate.enter(connection, request, Role.MONITOR, slot=False)
         return self._gate.enter(connection, request, Role.PUBLISH)
 
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, SpeakingConnection)
-        if isinstance(connection.principal, MessageError):
-            await connection.refuse(connection.principal)
+        principal, timeout_s = connection.principal, self.config.send_timeout_s
+        if isinstance(principal, MessageError):
+            await Wire(connection, Native(), timeout_s).refuse(principal)
             return
         task = asyncio.current_task()
-        assert task is not None
+        assert task is not None and connection.request is not None
+        if connection.request.path.split("?")[0] == MONITOR:
+            self._monitors.add(task)
+            try:
+                await Monitor(connection, self.hub, timeout_s).serve(principal.streams)
+            finally:
+                self._monitors.discard(task)
+            return
         self._streams[task] = stream = Stream(
-            connection, self._engine, self._scheduler, self.config
+            connection, Native(), self._calls, principal.name, self.config
         )
         try:
-            await stream.serve(self.admission)
+            await stream.serve(self.admission.slot(principal, connection.address))
         finally:
             del self._streams[task]
 

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from emotion.errors import ConfigurationError
-from emotion.messages import nearest
+from emotion.parsing import nearest
 from stream_server.config import Config, check_range
 
 PREFIX: Final = "EMOTION_"

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from emotion.contract import Contract, pack, to_metadata
 from emotion.engine import Engine, Window
 from emotion.labels import EMOTIONS
-from emotion.messages import Emotion, Event, Flushed, Silence, Summary, Warning, start_from
+from emotion.messages import Emotion, Event, Flushed, Silence, Summary, Warning
+from emotion.parsing import start_from
 from emotion.session import Session
 from emotion.vad import FRAME, MEMORY_FRAMES, VoiceTrack
 

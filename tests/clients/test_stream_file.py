@@ -15,7 +15,8 @@ from websockets.http11 import Request, Response
 from clients import stream_file
 from clients.stream_file import paced, stream_url
 from emotion.errors import ConfigurationError
-from emotion.messages import Error, Start, encode, parse
+from emotion.messages import Error, Start, encode
+from emotion.parsing import parse
 from tests.clients.conftest import Ran
 from tests.fakes import summary_of
 

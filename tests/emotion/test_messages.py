@@ -31,9 +31,8 @@ from emotion.messages import (
     Warning,
     decode_server,
     encode,
-    parse,
-    start_from,
 )
+from emotion.parsing import parse, start_from
 
 
 def start(**fields: Any) -> str:

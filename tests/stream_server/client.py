@@ -3,7 +3,7 @@
 import asyncio
 import http.client
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlparse
 
@@ -71,7 +71,7 @@ def of_type(messages: Iterable[dict[str, Any]], *kinds: str) -> list[dict[str, A
 
 def without_clock(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Events without what differs from run to run: ids and latency."""
-    clock = ("id", "stream_id", "latency_ms")
+    clock = ("id", "session_id", "stream_id", "latency_ms")
     return [{k: v for k, v in message.items() if k not in clock} for message in messages]
 
 
@@ -89,3 +89,10 @@ async def ask(
         return result
 
     return await asyncio.to_thread(request)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Waits until the condition holds; fails after a while."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 (what is waited for has no event)
+            await asyncio.sleep(0.01)

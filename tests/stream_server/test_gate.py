@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from emotion.engine import Engine
@@ -18,7 +19,7 @@ from stream_server.auth import unauthorized
 from stream_server.config import Config, Token
 from stream_server.metrics import Metrics
 from stream_server.server import Server, running
-from tests.stream_server.client import ask, converse, dial, hear, hear_one, say
+from tests.stream_server.client import ask, converse, dial, hear, hear_one, say, until
 
 PUBLISHER, WATCHER = "publish-hush", "monitor-hush"
 TOKENS = tuple(
@@ -272,3 +273,44 @@ async def test_no_token_reaches_any_log_however_verbose(
     said = "".join(f"{logging.Formatter().format(record)}\n" for record in caplog.records)
     assert "connection open" in said and "401" in said
     assert "hush" not in said and offered not in said
+
+
+# --- who may watch, and how much one token may have ---
+
+
+async def test_events_need_the_role_to_watch_and_are_those_of_the_tokens_streams(
+    engine: Engine,
+) -> None:
+    sha256 = hashlib.sha256(b"part").hexdigest()
+    part = Token(name="part", sha256=sha256, roles=("monitor",), streams="call-*")
+    async with running(Config(port=0, tokens=(*TOKENS, part)), engine) as server:
+        url = f"{server.url}/v1/monitor"
+        for headers in ({}, bearer(PUBLISHER)):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(url, additional_headers=headers)
+            assert refused.value.response.status_code == 401
+        async with (
+            connect(url, additional_headers=bearer(WATCHER)) as everything,
+            connect(url, additional_headers=bearer("part")) as some,
+        ):
+            for name in ("other-1", "call-1"):
+                start = {"stream_id": name, "vad": False}
+                headers = {"additional_headers": bearer(PUBLISHER)}
+                await converse(server.url, start, [b"\1\0" * 16_000], **headers)
+            assert "other-1" in str(await hear_one(everything))
+            assert "call-1" in str(await hear_one(some))
+
+
+async def test_a_token_has_no_more_sessions_than_its_table_says(engine: Engine) -> None:
+    sha256 = hashlib.sha256(b"one").hexdigest()
+    one = Token(name="one", sha256=sha256, roles=("publish",), max_sessions=1)
+    async with running(Config(port=0, tokens=(*TOKENS, one)), engine) as server:
+        async with dial(server.url, additional_headers=bearer("one")) as first:
+            await say(first, {"type": "start"})
+            await hear_one(first)
+            messages, code = await converse(server.url, {}, additional_headers=bearer("one"))
+            assert messages[-1]["code"] == "at_capacity" and code == 1013
+            others, _ = await converse(server.url, {}, additional_headers=bearer(PUBLISHER))
+            assert others[0]["type"] == "started"
+        await until(lambda: server.admission.active == 0)
+        assert refusals(server.metrics, "token") == 1
