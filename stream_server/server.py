@@ -70,6 +70,7 @@ class Server:
             else None
         )
         self.hub = Hub(config.ring_events)
+        self.metrics.subscribers.set_function(lambda: self.hub.subscribers)
         self._scheduler = Scheduler(engine, config.workers)
         self._calls = Calls(engine, self._scheduler, self.hub, config)
         self._site = Site(
