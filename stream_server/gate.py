@@ -13,7 +13,7 @@ from websockets.http11 import Request, Response
 
 from emotion.errors import MessageError
 from stream_server.admission import Admission, Pace, Proxies
-from stream_server.auth import Authenticator, Role
+from stream_server.auth import Authenticator, Role, credentials
 from stream_server.config import Config, is_loopback
 from stream_server.connection import SpeakingConnection
 from stream_server.http import response, unauthorized_response
@@ -65,7 +65,13 @@ class Gate:
         )
 
     def enter(
-        self, connection: SpeakingConnection, request: Request, role: Role, *, slot: bool = True
+        self,
+        connection: SpeakingConnection,
+        request: Request,
+        role: Role,
+        *,
+        slot: bool = True,
+        later: bool = False,
     ) -> Response | None:
         """Decides about a handshake, and notes on the connection who it is, or the refusal.
 
@@ -74,6 +80,9 @@ class Gate:
             request: the handshake.
             role: what the path is for.
             slot: whether it needs a session's slot.
+            later: whether a credential may also come in a message, or be a signature, as telephony's
+                do: without one the handshake goes on, and the connection's `principal` remains a
+                refusal until its handler has found out who it is.
 
         Returns:
             the refusal, or None where the handshake may go on: the connection's `principal` is then
@@ -90,9 +99,10 @@ class Gate:
             connection.principal = self._authenticator.of_request(request)
             connection.principal.require(role)
         except MessageError as refusal:
-            self._admission.refused("unauthorized")
             connection.principal = refusal
-            return None if browser else unauthorized_response(refusal)
+            if not later or credentials(request):
+                self._admission.refused("unauthorized")
+                return None if browser else unauthorized_response(refusal)
         full = self._admission.refusal() if slot else None
         if full is None or browser:  # a browser's refusal is the slot's to say
             return None

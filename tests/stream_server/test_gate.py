@@ -7,16 +7,21 @@ import hashlib
 import logging
 import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlparse
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
+from websockets.http11 import Request
 
 from emotion.engine import Engine
-from stream_server.auth import unauthorized
+from stream_server.admission import Admission
+from stream_server.auth import Authenticator, Principal, Role, unauthorized
 from stream_server.config import Config, Token
+from stream_server.gate import Gate
 from stream_server.metrics import Metrics
 from stream_server.server import Server, running
 from tests.stream_server.client import ask, converse, dial, hear, hear_one, say, until
@@ -314,3 +319,24 @@ async def test_a_token_has_no_more_sessions_than_its_table_says(engine: Engine) 
             assert others[0]["type"] == "started"
         await until(lambda: server.admission.active == 0)
         assert refusals(server.metrics, "token") == 1
+
+
+@pytest.mark.parametrize(
+    ("tokens", "path", "status", "known"),
+    [
+        (TOKENS, "/", None, False),
+        (TOKENS, "/?token=unknown", 401, False),
+        (TOKENS, f"/?token={WATCHER}", 401, False),
+        (TOKENS, f"/?token={PUBLISHER}", None, True),
+        ((), "/", None, True),
+    ],
+)
+async def test_telephony_may_show_who_it_is_later_but_not_a_wrong_token_now(
+    tokens: tuple[Token, ...], path: str, status: int | None, known: bool
+) -> None:
+    config = Config(tokens=tokens)
+    gate = Gate(config, Admission(1), Authenticator(config))
+    connection: Any = SimpleNamespace(principal=unauthorized())
+    answer = gate.enter(connection, Request(path, Headers()), Role.PUBLISH, later=True)
+    assert (answer and answer.status_code) == status
+    assert isinstance(connection.principal, Principal) is known
