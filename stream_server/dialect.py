@@ -33,14 +33,26 @@ class Reply:
     text: str
 
 
-Order = ClientSays | Audio | Token | Reply
+@dataclass(frozen=True)
+class Close:
+    """There is nothing to be streamed: the connection is closed normally, without an error."""
+
+
+Order = ClientSays | Audio | Token | Reply | Close
 
 
 class Dialect(Protocol):
-    """One connection's way of speaking."""
+    """One connection's way of speaking.
+
+    Some protocols number what they are sent. So what `write` returns, and the `Reply`s among what
+    `receive` returns, have to be sent before the dialect is asked again by anybody.
+    """
 
     def receive(self, message: str | bytes) -> Sequence[Order]:
-        """What a message asks for, in order; the first order but `Token` and `Reply` is `Start`.
+        """What a message asks for, in order; `Reply`s come first.
+
+        The first order but `Token`, `Reply` and `Close` is `Start`. A connection that only probes may
+        never start a stream.
 
         Raises:
             MessageError: the message cannot be understood. Before `Start` that is fatal; afterwards
@@ -50,6 +62,10 @@ class Dialect(Protocol):
 
     def write(self, message: Message) -> Sequence[str]:
         """What the client is sent for a message of protocol v1: none, one or several text frames."""
+        ...
+
+    def closed(self) -> Sequence[Order]:
+        """What it means that the client has closed the connection: the end, where that is a hangup."""
         ...
 
 
@@ -63,3 +79,7 @@ class Native:
     def write(self, message: Message) -> Sequence[str]:
         """As `Dialect.write`."""
         return (encode(message),)
+
+    def closed(self) -> Sequence[Order]:
+        """As `Dialect.closed`: nothing, the client may come back and go on."""
+        return ()
