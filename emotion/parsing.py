@@ -43,7 +43,7 @@ def parse(text: str) -> ClientSays:
     if not isinstance(kind, str):
         raise _bad(f"no type: expected a text, one of {_listed(_CLIENT_MESSAGES)}")
     if kind not in _CLIENT_MESSAGES:
-        raise _bad(f"unknown type {kind[:64]!r}{_nearest(kind, list(_CLIENT_MESSAGES))}")
+        raise _bad(f"unknown type {kind[:64]!r}{nearest(kind, list(_CLIENT_MESSAGES))}")
     return _converted(kind, fields)
 
 
@@ -68,7 +68,7 @@ def _converted(kind: str, fields: dict[str, Any]) -> ClientSays:
     known = [field.name for field in msgspec.structs.fields(message_type)]
     for name in fields:
         if name != "type" and name not in known:
-            raise _bad(f"{kind}: unknown field {name[:64]!r}{_nearest(name, known)}")
+            raise _bad(f"{kind}: unknown field {name[:64]!r}{nearest(name, known)}")
     try:
         message = msgspec.convert(fields, message_type)
     except msgspec.ValidationError as error:
@@ -151,7 +151,8 @@ def _deeper(value: object, levels: int) -> bool:
     return levels == 0 or any(_deeper(item, levels - 1) for item in inner)
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of an error about an unknown name: the known one that was probably meant, or all."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean '{close[0]}'?" if close else f"; known are {_listed(known)}"
 

@@ -9,29 +9,37 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http import HTTPStatus
+from functools import partial
+from typing import Any, Final, cast
 
 from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from emotion.engine import Engine, load_engine
-from emotion.errors import ConfigurationError
-from stream_server.admission import Admission
+from emotion.errors import ConfigurationError, MessageError
+from stream_server.admission import Admission, Doors
+from stream_server.auth import Authenticator, Role
 from stream_server.calls import Calls
 from stream_server.config import Config, url
 from stream_server.connection import SpeakingConnection
 from stream_server.dialect import Native
-from stream_server.http import MONITOR, STREAM, Site, response
+from stream_server.gate import Gate
+from stream_server.http import HEALTH, MONITOR, STREAM, Site
 from stream_server.hub import Hub
+from stream_server.metrics import Metrics
 from stream_server.monitor import Monitor
 from stream_server.scheduler import Scheduler
 from stream_server.stream import Stream
+from stream_server.tls import Certificate
+from stream_server.wire import Wire
 
 PING_INTERVAL_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
 OPEN_TIMEOUT_S = 10.0
 MAX_QUEUED_FRAMES = 4  # of a connection, before its reading pauses: at most 4 MiB
+SPARE_CONNECTIONS: Final = 100  # beyond two for each session: dashboards, scrapes, who is refused
+UNMEASURED_SESSIONS: Final = 100  # until the capacity is measured
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +54,44 @@ class Server:
 
     def __init__(self, engine: Engine, config: Config) -> None:
         self.config = config
-        self.admission = Admission(config.max_sessions)
+        self.metrics = Metrics()
+        self.admission = Admission(
+            config.max_sessions or UNMEASURED_SESSIONS,
+            max_per_address=config.max_sessions_per_address,
+            refused=self.metrics.refused,
+        )
+        self.metrics.follow(lambda: self.admission.active, lambda: self.admission.max_sessions)
+        self.metrics.model(engine.contract, engine.device)
+        self._authenticator = Authenticator(config)
+        self._gate = Gate(config, self.admission, self._authenticator)
+        self._certificate = (
+            Certificate(config.tls_cert, config.tls_key)
+            if config.tls_cert is not None and config.tls_key is not None
+            else None
+        )
         self.hub = Hub(config.ring_events)
+        self.metrics.subscribers.set_function(lambda: self.hub.subscribers)
         self._scheduler = Scheduler(engine, config.workers)
         self._calls = Calls(engine, self._scheduler, self.hub, config)
-        self._site = Site(engine.contract, engine.device, config, self.admission)
+        self._site = Site(
+            engine.contract,
+            engine.device,
+            config,
+            self.admission,
+            self._authenticator,
+            self.metrics,
+        )
         self._streams: dict[asyncio.Task[None], Stream] = {}
         self._monitors: set[asyncio.Task[None]] = set()
         self._listener: WebSocketServer | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
         """The base address, with the port that was taken."""
         assert self._listener is not None
-        return url(self.config.host, next(iter(self._listener.sockets)).getsockname()[1])
+        scheme = "ws" if self._certificate is None else "wss"
+        return url(self.config.host, next(iter(self._listener.sockets)).getsockname()[1], scheme)
 
     async def listen(self) -> None:
         """Starts to listen.
@@ -68,13 +100,16 @@ class Server:
             ConfigurationError: the address cannot be taken.
         """
         config = self.config
+        limit = config.max_connections or 2 * self.admission.max_sessions + SPARE_CONNECTIONS
+        doors = Doors(limit, self.metrics.refused)
         try:
             self._listener = await serve(
                 self._handle,
                 config.host,
                 config.port,
                 process_request=self._process_request,
-                create_connection=SpeakingConnection,
+                create_connection=cast(Any, partial(SpeakingConnection, doors=doors)),
+                ssl=None if self._certificate is None else self._certificate.context,
                 compression=None,
                 server_header=None,
                 open_timeout=OPEN_TIMEOUT_S,
@@ -91,6 +126,21 @@ class Server:
                 f"cannot listen on {config.host} port {config.port} ({reason}): "
                 "choose another --port, or end what listens there"
             ) from error
+        self._watching = asyncio.create_task(self.metrics.watch_loop())
+
+    def reload(self, config: Config) -> None:
+        """Takes other tokens and keys, and reads the certificate again, for the connections to come.
+
+        Where something is wrong with either, the log says so, and the old stays. No other setting
+        changes while the server runs.
+        """
+        try:
+            self._authenticator.reload(config)
+            log.info("tokens were read again")
+        except ConfigurationError as error:
+            log.error("tokens were not read again, the old ones stay: %s", error)
+        if self._certificate is not None:
+            self._certificate.reload()
 
     async def drain(self) -> None:
         """Ends well: no new sessions, running ones get their results; then closes what is left."""
@@ -112,6 +162,8 @@ class Server:
 
     async def close(self) -> None:
         """Stops listening, closes every connection and ends the threads."""
+        if self._watching is not None:
+            self._watching.cancel()
         if self._listener is not None:
             self._listener.close()
             for task in (*self._streams, *self._monitors):
@@ -125,38 +177,41 @@ class Server:
         self._scheduler.close()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answers plain HTTP; None lets the handshake go on.
-
-        A browser cannot see an HTTP refusal, so one that a session will be refused to is let through
-        and told over the WebSocket.
-        """
+        """Answers plain HTTP; None lets the handshake go on."""
+        assert isinstance(connection, SpeakingConnection)
+        path = request.path.split("?")[0]
+        if path in HEALTH:
+            return self._site.respond(request)
+        if (refusal := self._gate.arrive(connection, request)) is not None:
+            return refusal
         upgrades = request.headers.get_all("Upgrade")  # `get` raises where there are two
         upgrade = any("websocket" in value.lower() for value in upgrades)
-        path = request.path.split("?")[0]
         if not upgrade or path not in (STREAM, MONITOR):
             return self._site.respond(request)
         if path == MONITOR:
-            return None
-        refusal = self.admission.refusal()
-        if refusal is not None and "Origin" not in request.headers:
-            return response(HTTPStatus.SERVICE_UNAVAILABLE, refusal + "\n", {"Retry-After": "5"})
-        return None
+            return self._gate.enter(connection, request, Role.MONITOR, slot=False)
+        return self._gate.enter(connection, request, Role.PUBLISH)
 
     async def _handle(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, SpeakingConnection)
+        principal, timeout_s = connection.principal, self.config.send_timeout_s
+        if isinstance(principal, MessageError):
+            await Wire(connection, Native(), timeout_s).refuse(principal)
+            return
         task = asyncio.current_task()
         assert task is not None and connection.request is not None
         if connection.request.path.split("?")[0] == MONITOR:
             self._monitors.add(task)
             try:
-                await Monitor(connection, self.hub, self.config.send_timeout_s).serve()
+                await Monitor(connection, self.hub, timeout_s).serve(principal.streams)
             finally:
                 self._monitors.discard(task)
             return
         self._streams[task] = stream = Stream(
-            connection, Native(), self._calls, "anonymous", self.config
+            connection, Native(), self._calls, principal.name, self.config
         )
         try:
-            await stream.serve(self.admission.slot())
+            await stream.serve(self.admission.slot(principal, connection.address))
         finally:
             del self._streams[task]
 

@@ -286,7 +286,7 @@ async def test_a_full_server_refuses_before_the_upgrade(server: Server) -> None:
 
 async def test_a_full_server_tells_a_browser_over_the_websocket(server: Server) -> None:
     async with dial(server.url), dial(server.url), dial(server.url):
-        messages, code = await converse(server.url, None, origin="http://localhost")
+        messages, code = await converse(server.url, None, origin=server.url.replace("ws:", "http:"))
         assert messages[0]["code"] == "at_capacity" and code == 1013
         assert server.admission.active == 3
 
