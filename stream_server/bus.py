@@ -39,6 +39,7 @@ class RedisBus:
         hub: this node's.
         ring_events: how many events Redis keeps, about.
         buffer_events: how many wait while Redis is away; the oldest are dropped beyond.
+        password: where the address holds none.
 
     Attributes:
         dropped: events that the buffer could not hold.
@@ -50,15 +51,22 @@ class RedisBus:
     """
 
     def __init__(
-        self, url: str, hub: Hub, *, ring_events: int, buffer_events: int = 10_000
+        self,
+        url: str,
+        hub: Hub,
+        *,
+        ring_events: int,
+        buffer_events: int = 10_000,
+        password: str | None = None,
     ) -> None:
         self.dropped = 0
         self.repeated = 0
         self.connected = False
         self._where = _without_credentials(url)
-        self._client, self._errors = _client(url)
+        self._client, self._errors = _client(url, password)
         self._hub = hub
         hub.ready.clear()  # until the first answer
+        hub.metrics.bus_buffered.set_function(lambda: self.buffered)
         self._ring_events = ring_events
         self._waiting: deque[tuple[str, str, str]] = deque()
         self._writing: list[tuple[str, str, str]] = []
@@ -79,6 +87,7 @@ class RedisBus:
         if self.buffered >= self._buffer_events and self._waiting:
             self._waiting.popleft()
             self.dropped += 1
+            self._hub.metrics.bus_dropped.inc()
             if self.dropped.bit_count() == 1:  # at 1, 2, 4, 8...: it must not fill the log
                 log.warning("%s: %d events dropped so far", self._where, self.dropped)
         self._waiting.append((stream_id, event_id, event))
@@ -145,6 +154,7 @@ class RedisBus:
                 self._hub.append(Cursor.parse(cursor), fields.get("stream", ""), event)
             else:
                 self.repeated += 1
+                self._hub.metrics.bus_duplicates.inc()
 
     def _is_new(self, event_id: str) -> bool:
         if event_id in self._recent:
@@ -181,7 +191,7 @@ def _obey_cancellation() -> None:
         raise asyncio.CancelledError
 
 
-def _client(url: str) -> tuple[Any, tuple[type[BaseException], ...]]:
+def _client(url: str, password: str | None) -> tuple[Any, tuple[type[BaseException], ...]]:
     """A client that gives up on an answer in time and repeats nothing by itself, and its errors."""
     try:
         from redis.asyncio import Redis
@@ -195,6 +205,7 @@ def _client(url: str) -> tuple[Any, tuple[type[BaseException], ...]]:
     try:
         client = Redis.from_url(
             url,
+            password=password,
             decode_responses=True,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,

@@ -116,6 +116,7 @@ class Call:
         self.connection: Connection | None = None
         self._scheduler = scheduler
         self._hub = hub
+        self._metrics = hub.metrics
         self._now = asyncio.get_running_loop().time
         self._wake = asyncio.Event()  # the session may have something to do
         self._progress = asyncio.Event()  # something was judged or sent
@@ -135,7 +136,9 @@ class Call:
 
     def feed(self, data: bytes) -> None:
         """Hears audio; raises as `Session.feed`."""
+        before = self.session.audio_s
         self.session.feed(data, self._now())
+        self._metrics.audio_s.inc(self.session.audio_s - before)
         self._wake.set()
 
     def gap(self, samples: int) -> None:
@@ -242,6 +245,11 @@ class Call:
         self.outbox.put(message)
         if isinstance(message, Emotion | Silence | Summary):
             self._hub.publish(message)
+        if isinstance(message, Emotion | Silence):
+            self._metrics.windows("inferred" if isinstance(message, Emotion) else "silent")
+            self._metrics.latency_s.observe(message.latency_ms / 1000)
+        elif isinstance(message, Warning) and message.code == "skipped_windows":
+            self._metrics.windows("skipped", message.count or 0)
 
     def _finish(self) -> None:
         """Whatever ended the call: its client is told, and whoever follows it hears of its end."""
@@ -250,6 +258,7 @@ class Call:
             self._hub.publish(self.session.summary())
         if self._failure is not None:
             error = self._failure
+            self._metrics.failed(error.code)
             self.outbox.put(Error(code=error.code, message=error.message, fatal=True))
         self._progress.set()
 

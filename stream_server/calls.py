@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 
 from emotion.engine import Engine
 from emotion.errors import MessageError
 from emotion.messages import Resume, Start
 from emotion.session import Session
 from stream_server.call import Call
-from stream_server.config import Config
+from stream_server.config import ANALYZABLE_CHANNELS
 from stream_server.hub import Hub
 from stream_server.scheduler import Scheduler
 
@@ -23,14 +24,27 @@ class Calls:
         engine: what judges.
         scheduler: where windows wait for their turn.
         hub: where events are published.
-        config: the server's; as many calls may be parked as there may be sessions.
+        grace_s: for how long a call waits for its client.
+        max_parked: calls that may wait.
+        analyzable: names of the channels that may be analysed.
     """
 
-    def __init__(self, engine: Engine, scheduler: Scheduler, hub: Hub, config: Config) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        scheduler: Scheduler,
+        hub: Hub,
+        *,
+        grace_s: float = 30.0,
+        max_parked: int = 100,
+        analyzable: Sequence[str] = ANALYZABLE_CHANNELS,
+    ) -> None:
         self._engine = engine
         self._scheduler = scheduler
         self._hub = hub
-        self._config = config
+        self._grace_s = grace_s
+        self._max_parked = max_parked
+        self._analyzable = analyzable
         self._tasks: dict[asyncio.Task[None], Call] = {}
         self._known: dict[str, Call] = {}
         self._parked: dict[str, asyncio.TimerHandle] = {}  # oldest first
@@ -51,8 +65,17 @@ class Calls:
             owner: name of the principal who opens it.
 
         Raises:
-            MessageError: `unsupported`: the model cannot do what `start` asks for.
+            MessageError: `unsupported`: the model cannot do what `start` asks for, or the operator
+                does not allow it.
         """
+        for name in start.analyzed:
+            if name not in self._analyzable:
+                raise MessageError(
+                    "unsupported",
+                    f"start: channel {name!r} may not be analysed here, only "
+                    f"{', '.join(self._analyzable)}; "
+                    "name one of these in analyze, or ask the operator to allow it (--analyzable)",
+                )
         session = Session(
             start,
             self._engine.contract,
@@ -61,6 +84,7 @@ class Calls:
         )
         call = Call(session, start, owner, self._scheduler, self._hub)
         task = asyncio.create_task(call.run(), name=f"call {session.id}")
+        self._hub.metrics.sessions_started.inc()
         self._tasks[task] = call
         self._known[session.id] = call
         task.add_done_callback(self._tasks.pop)
@@ -76,7 +100,7 @@ class Calls:
         if call is None or call.owner != owner:
             raise MessageError(
                 "unknown_session",
-                f"resume: no such session, or it ended more than {self._config.resume_grace_s:g} s "
+                f"resume: no such session, or it ended more than {self._grace_s:g} s "
                 "ago: start a new one",
             )
         self._unpark(call)
@@ -86,9 +110,9 @@ class Calls:
         """Keeps a call whose client vanished, for the grace period."""
         session_id = call.session.id
         loop = asyncio.get_running_loop()
-        self._parked[session_id] = loop.call_later(self._config.resume_grace_s, self.forget, call)
+        self._parked[session_id] = loop.call_later(self._grace_s, self.forget, call)
         log.info("waits for its client", extra={"session": session_id})
-        while len(self._parked) > self._config.max_sessions:
+        while len(self._parked) > self._max_parked:
             self.forget(self._known[next(iter(self._parked))])
 
     def forget(self, call: Call) -> None:

@@ -18,6 +18,7 @@ from emotion.errors import ErrorCode, MessageError
 from emotion.messages import MAX_FRAME_BYTES, PROTOCOL, Error, encode
 from stream_server.admission import Doors
 from stream_server.auth import Principal, unauthorized
+from stream_server.telephony import SUBPROTOCOLS
 
 READ_BYTES: Final = 1 << 14
 """Taken from a socket at a time. asyncio's 256 KiB can hold 37,000 frames of one byte, and the loop
@@ -64,8 +65,11 @@ class SpeakingProtocol(ServerProtocol):
         super().fail(code, reason)
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
-        """Agrees to this protocol's name where it is offered; clients need not offer any."""
-        return Subprotocol(PROTOCOL) if PROTOCOL in subprotocols else None
+        """Agrees to a protocol's name where it is offered; clients need not offer any."""
+        for name in (PROTOCOL, *SUBPROTOCOLS.values()):
+            if name in subprotocols:
+                return Subprotocol(name)
+        return None
 
 
 class SpeakingConnection(ServerConnection):

@@ -29,6 +29,7 @@ from emotion.messages import (
     Summary,
     encode,
 )
+from stream_server.metrics import Metrics
 
 MAX_LAG: Final = 4096
 """Events by which a subscriber who had caught up may fall behind; then the newest comes next."""
@@ -89,18 +90,23 @@ class Hub:
 
     Args:
         ring_events: how many events are kept.
+        metrics: counts what is published and lost.
         clock: seconds since 1970; begins the cursors of this process, and stamps events.
 
     Attributes:
         bus: carries what is published; within this process unless another one is put in its place.
         subscribers: how many there are; for whoever admits them.
-        published: events of this node's calls.
         closed: whether nothing more will come.
     """
 
-    def __init__(self, ring_events: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        ring_events: int,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.subscribers = 0
-        self.published = 0
+        self.metrics = metrics or Metrics()
         self.closed = False
         self._clock = clock
         self._ring: list[Entry] = []  # grows to its size, then entry n lies at n modulo it
@@ -125,7 +131,7 @@ class Hub:
             message: the event.
             text: its JSON, where the caller has it already.
         """
-        self.published += 1
+        self.metrics.published.inc()
         body = text or encode(message)
         stamped = f'{{"time":{self._clock():.3f},{body[1:]}'
         self.bus.publish(message.stream_id, message.id, stamped)
@@ -231,6 +237,7 @@ class Subscription:
         while True:
             news = hub._news
             if gap := self._missed() or self._lagging():
+                hub.metrics.gaps.inc()
                 yield gap
             last = min(hub._count, self._next + BATCH)
             texts = [text for n in range(self._next, last) if (text := self._text(n)) is not None]

@@ -5,6 +5,7 @@ there from the start, so that a rate over one that has not happened yet is 0 and
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Final, Literal, get_args
 
@@ -62,6 +63,8 @@ class Metrics:
         self.queue_s = self._histogram("queue_seconds", "Wait for a turn")
         self.inference_s = self._histogram("inference_seconds", "A window in the model")
         self.loop_lag_s = self._histogram("event_loop_lag_seconds", "The event loop's delay")
+        self._loop_cpu = self._counter("event_loop_cpu_seconds", "CPU time of the event loop")
+        self._loop_cpu_seen = 0.0
         self.published = self._counter("events_published", "Events to the hub")
         self.gaps = self._counter("gaps", "Gaps told to slow subscribers")
         self.subscribers = self._gauge("subscribers", "Dashboards now")
@@ -105,7 +108,13 @@ class Metrics:
         )
 
     def exposition(self) -> bytes:
-        """All of it in Prometheus' text format; its type is `CONTENT_TYPE`."""
+        """All of it in Prometheus' text format; its type is `CONTENT_TYPE`.
+
+        To be called on the event loop's thread: whose CPU time it is, is the caller's.
+        """
+        spent = time.thread_time()
+        self._loop_cpu.inc(spent - self._loop_cpu_seen)
+        self._loop_cpu_seen = spent
         return generate_latest(self.registry)
 
     async def watch_loop(self) -> None:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from websockets.asyncio.server import Server as WebSocketServer
@@ -19,18 +20,23 @@ from websockets.http11 import Request, Response
 from emotion.engine import Engine, load_engine
 from emotion.errors import ConfigurationError, MessageError
 from stream_server.admission import Admission, Doors
-from stream_server.auth import Authenticator, Role
+from stream_server.auth import ANONYMOUS, Authenticator, Role
+from stream_server.bus import RedisBus
 from stream_server.calls import Calls
+from stream_server.capacity import measure
 from stream_server.config import Config, url
 from stream_server.connection import SpeakingConnection
+from stream_server.cores import cores
 from stream_server.dialect import Native
 from stream_server.gate import Gate
-from stream_server.http import HEALTH, MONITOR, STREAM, Site
+from stream_server.http import HEALTH, MONITOR, STREAM, Site, response, unauthorized_response
 from stream_server.hub import Hub
 from stream_server.metrics import Metrics
 from stream_server.monitor import Monitor
 from stream_server.scheduler import Scheduler
 from stream_server.stream import Stream
+from stream_server.telephony import DIALECTS
+from stream_server.telephony.door import Door
 from stream_server.tls import Certificate
 from stream_server.wire import Wire
 
@@ -39,7 +45,6 @@ CLOSE_TIMEOUT_S = 5.0
 OPEN_TIMEOUT_S = 10.0
 MAX_QUEUED_FRAMES = 4  # of a connection, before its reading pauses: at most 4 MiB
 SPARE_CONNECTIONS: Final = 100  # beyond two for each session: dashboards, scrapes, who is refused
-UNMEASURED_SESSIONS: Final = 100  # until the capacity is measured
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +61,7 @@ class Server:
         self.config = config
         self.metrics = Metrics()
         self.admission = Admission(
-            config.max_sessions or UNMEASURED_SESSIONS,
+            config.max_sessions or measure(engine, config.workers, cores()),
             max_per_address=config.max_sessions_per_address,
             refused=self.metrics.refused,
         )
@@ -69,10 +74,25 @@ class Server:
             if config.tls_cert is not None and config.tls_key is not None
             else None
         )
-        self.hub = Hub(config.ring_events)
+        self._door = Door(config)
+        self.hub = Hub(config.ring_events, self.metrics)
+        self._bus = None
+        if config.bus != "memory":
+            password = config.bus_password()
+            self._bus = RedisBus(
+                config.bus, self.hub, ring_events=config.ring_events, password=password
+            )
+            self.hub.bus = self._bus
         self.metrics.subscribers.set_function(lambda: self.hub.subscribers)
-        self._scheduler = Scheduler(engine, config.workers)
-        self._calls = Calls(engine, self._scheduler, self.hub, config)
+        self._scheduler = Scheduler(engine, config.workers, self.metrics)
+        self._calls = Calls(
+            engine,
+            self._scheduler,
+            self.hub,
+            grace_s=config.resume_grace_s,
+            max_parked=self.admission.max_sessions,
+            analyzable=config.analyzable,
+        )
         self._site = Site(
             engine.contract,
             engine.device,
@@ -84,7 +104,7 @@ class Server:
         self._streams: dict[asyncio.Task[None], Stream] = {}
         self._monitors: set[asyncio.Task[None]] = set()
         self._listener: WebSocketServer | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
@@ -126,7 +146,10 @@ class Server:
                 f"cannot listen on {config.host} port {config.port} ({reason}): "
                 "choose another --port, or end what listens there"
             ) from error
-        self._watching = asyncio.create_task(self.metrics.watch_loop())
+        self._background.append(asyncio.create_task(self.metrics.watch_loop()))
+        if self._bus is not None:
+            self._background.append(asyncio.create_task(self._bus.run()))
+        log.info("up to %d sessions at once", self.admission.max_sessions)
 
     def reload(self, config: Config) -> None:
         """Takes other tokens and keys, and reads the certificate again, for the connections to come.
@@ -154,6 +177,8 @@ class Server:
                 if self._streams:
                     await asyncio.wait(self._streams)
                 await self._calls.settled()
+                if self._bus is not None:
+                    await self._bus.flushed()
         except TimeoutError:
             log.warning("%d sessions did not end in time and are cut off", len(self._streams))
         self.hub.close()  # subscribers hear how the last call ended, and then that this is all
@@ -162,8 +187,6 @@ class Server:
 
     async def close(self) -> None:
         """Stops listening, closes every connection and ends the threads."""
-        if self._watching is not None:
-            self._watching.cancel()
         if self._listener is not None:
             self._listener.close()
             for task in (*self._streams, *self._monitors):
@@ -174,9 +197,14 @@ class Server:
             except TimeoutError:
                 log.warning("some connections did not close in time and are cut off")
         await self._calls.close()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         self._scheduler.close()
 
-    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _process_request(
+        self, connection: ServerConnection, request: Request
+    ) -> Response | None:
         """Answers plain HTTP; None lets the handshake go on."""
         assert isinstance(connection, SpeakingConnection)
         path = request.path.split("?")[0]
@@ -186,34 +214,74 @@ class Server:
             return refusal
         upgrades = request.headers.get_all("Upgrade")  # `get` raises where there are two
         upgrade = any("websocket" in value.lower() for value in upgrades)
-        if not upgrade or path not in (STREAM, MONITOR):
+        if not upgrade or path not in (STREAM, MONITOR, *DIALECTS):
             return self._site.respond(request)
+        if self._door.signed(path):
+            return await self._admit_signed(connection, path, request)
         if path == MONITOR:
             return self._gate.enter(connection, request, Role.MONITOR, slot=False)
-        return self._gate.enter(connection, request, Role.PUBLISH)
+        return self._gate.enter(connection, request, Role.PUBLISH, later=path in DIALECTS)
+
+    async def _admit_signed(
+        self, connection: SpeakingConnection, path: str, request: Request
+    ) -> Response | None:
+        """Lets telephony in that signed its handshake; the time of a refusal says nothing."""
+        due = asyncio.get_running_loop().time() + self._door.delay_s(path)
+        try:
+            connection.principal = self._door.identify(path, request)
+        except MessageError as refusal:
+            self.metrics.refused("unauthorized")
+            await asyncio.sleep(due - asyncio.get_running_loop().time())
+            return unauthorized_response(refusal)
+        full = self.admission.refusal()
+        if full is None:
+            return None
+        self.admission.refuse()
+        return response(HTTPStatus.SERVICE_UNAVAILABLE, full + "\n", {"Retry-After": "5"})
 
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, SpeakingConnection)
-        principal, timeout_s = connection.principal, self.config.send_timeout_s
-        if isinstance(principal, MessageError):
-            await Wire(connection, Native(), timeout_s).refuse(principal)
-            return
         task = asyncio.current_task()
         assert task is not None and connection.request is not None
-        if connection.request.path.split("?")[0] == MONITOR:
-            self._monitors.add(task)
-            try:
-                await Monitor(connection, self.hub, timeout_s).serve(principal.streams)
-            finally:
-                self._monitors.discard(task)
+        path = connection.request.path.split("?")[0]
+        if path == MONITOR:
+            await self._serve_monitor(connection, task)
             return
+        telephony = path in DIALECTS
+        if isinstance(connection.principal, MessageError) and not telephony:
+            await Wire(connection, Native(), self.config.send_timeout_s).refuse(
+                connection.principal
+            )
+            return
+        dialect = self._door.dialect(path, connection.request) if telephony else Native()
         self._streams[task] = stream = Stream(
-            connection, Native(), self._calls, principal.name, self.config
+            connection,
+            dialect,
+            self._calls,
+            connection.principal,
+            self.config,
+            self._authenticator.of_token,
         )
+        known = connection.principal
+        principal = ANONYMOUS if isinstance(known, MessageError) else known
         try:
             await stream.serve(self.admission.slot(principal, connection.address))
         finally:
             del self._streams[task]
+
+    async def _serve_monitor(
+        self, connection: SpeakingConnection, task: asyncio.Task[None]
+    ) -> None:
+        principal = connection.principal
+        if isinstance(principal, MessageError):
+            await Wire(connection, Native(), self.config.send_timeout_s).refuse(principal)
+            return
+        self._monitors.add(task)
+        try:
+            monitor = Monitor(connection, self.hub, self.config.send_timeout_s)
+            await monitor.serve(principal.streams)
+        finally:
+            self._monitors.discard(task)
 
 
 @asynccontextmanager

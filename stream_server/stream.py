@@ -7,7 +7,7 @@ connection may go on with it.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -28,6 +28,7 @@ from emotion.messages import (
     Stop,
     Summary,
 )
+from stream_server.auth import Principal, Role
 from stream_server.call import Call, missed_events
 from stream_server.calls import Calls
 from stream_server.config import Config
@@ -53,7 +54,8 @@ class Stream:
         connection: open, nothing read from it yet.
         dialect: how the client speaks.
         calls: where its call is opened or resumed.
-        owner: name of the principal who connected.
+        principal: who connected, or the refusal that stands until a message brings credentials.
+        identify: finds out whose credentials a message brought; raises `unauthorized`.
         config: the server's.
     """
 
@@ -62,12 +64,14 @@ class Stream:
         connection: ServerConnection,
         dialect: Dialect,
         calls: Calls,
-        owner: str,
+        principal: Principal | MessageError,
         config: Config,
+        identify: Callable[[str], Principal] | None = None,
     ) -> None:
         self._wire = Wire(connection, dialect, config.send_timeout_s)
         self._calls = calls
-        self._owner = owner
+        self._principal = principal
+        self._identify = identify
         self._config = config
         self._resumable = isinstance(dialect, Native)  # telephony calls again, it does not resume
         self._call: Call | None = None
@@ -175,7 +179,21 @@ class Stream:
 
     def _identified(self, order: Order) -> bool:
         """Takes credentials that came in a message; whether the order was that."""
+        if isinstance(order, Token) and self._identify is not None:
+            self._principal = self._identify(order.value)
         return isinstance(order, Token)
+
+    def _owner(self, start: Start) -> str:
+        """The name of who may start this stream.
+
+        Raises:
+            MessageError: `unauthorized`.
+        """
+        if isinstance(self._principal, MessageError):
+            raise self._principal
+        named = None if start.resume else start.stream_id or ""
+        self._principal.require(Role.PUBLISH, named)
+        return self._principal.name
 
     async def _receive_unless_draining(self) -> str | bytes | None:
         receive = asyncio.ensure_future(self._wire.connection.recv())
@@ -189,11 +207,11 @@ class Stream:
 
     async def _join(self, start: Start) -> tuple[Call, int]:
         """The call that `start` opens or resumes, and the number of the first message to send."""
+        owner = self._owner(start)
         if start.resume is None:
-            self._check_analyzable(start)
-            call, number, missed = self._calls.open(start, self._owner), 0, 0
+            call, number, missed = self._calls.open(start, owner), 0, 0
         else:
-            call = self._calls.resume(start.resume, self._owner)
+            call = self._calls.resume(start.resume, owner)
             while call.connection is not None:
                 await call.connection.give_way()
             call.session.resume()
@@ -211,16 +229,6 @@ class Stream:
             self._lost(call, lost)
             raise
         return call, number
-
-    def _check_analyzable(self, start: Start) -> None:
-        for name in start.analyzed:
-            if name not in self._config.analyzable:
-                allowed = ", ".join(self._config.analyzable)
-                raise MessageError(
-                    "unsupported",
-                    f"start: channel {name!r} may not be analysed here, only {allowed}; "
-                    "name one of these in analyze, or ask the operator to allow it (--analyzable)",
-                )
 
     # --- the end ---
 

@@ -302,6 +302,8 @@ async def test_events_need_the_role_to_watch_and_are_those_of_the_tokens_streams
                 start = {"stream_id": name, "vad": False}
                 headers = {"additional_headers": bearer(PUBLISHER)}
                 await converse(server.url, start, [b"\1\0" * 16_000], **headers)
+            for subscriber in (everything, some):
+                assert (await hear_one(subscriber))["type"] == "subscribed"
             assert "other-1" in str(await hear_one(everything))
             assert "call-1" in str(await hear_one(some))
 

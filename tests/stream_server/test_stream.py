@@ -22,6 +22,7 @@ import stream_server.stream
 from emotion.engine import Engine, Judgement, Window
 from emotion.session import Session
 from stream_server.admission import Admission
+from stream_server.auth import ANONYMOUS
 from stream_server.calls import Calls
 from stream_server.config import Config
 from stream_server.dialect import Native
@@ -410,8 +411,8 @@ async def serving(
     """A stream that serves this connection."""
     config = Config(**settings)
     scheduler = Scheduler(engine, 1)
-    calls = Calls(engine, scheduler, Hub(100), config)
-    stream = Stream(connection, Native(), calls, "somebody", config)
+    calls = Calls(engine, scheduler, Hub(100))
+    stream = Stream(connection, Native(), calls, ANONYMOUS, config)
     yield asyncio.create_task(stream.serve((admission or Admission(1)).slot()))
     await calls.close()
     scheduler.close()
