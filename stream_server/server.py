@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 
@@ -72,7 +73,8 @@ class Server:
         self.hub = Hub(config.ring_events)
         self.metrics.subscribers.set_function(lambda: self.hub.subscribers)
         self._scheduler = Scheduler(engine, config.workers)
-        self._calls = Calls(engine, self._scheduler, self.hub, config)
+        in_effect = replace(config, max_sessions=self.admission.max_sessions)
+        self._calls = Calls(engine, self._scheduler, self.hub, in_effect)
         self._site = Site(
             engine.contract,
             engine.device,
