@@ -46,7 +46,10 @@ class TextFormatter(logging.Formatter):
         super().__init__(TEXT_FORMAT)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """As `logging.Formatter`, on one line."""
+        """As `logging.Formatter`, on one line, with the session before the message."""
+        session = _session_of(record)
+        if session is not None:
+            record.message = f"session {session}: {record.message}"
         return super().formatMessage(record).translate(CONTROLS)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -67,12 +70,16 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": redacted(record.getMessage()),
         }
-        session = getattr(record, "session", None) or SESSION.get()
+        session = _session_of(record)
         if session is not None:
             fields["session"] = session
         if record.exc_info:
             fields["exception"] = redacted(self.formatException(record.exc_info))
         return json.dumps(fields)
+
+
+def _session_of(record: logging.LogRecord) -> str | None:
+    return getattr(record, "session", None) or SESSION.get()
 
 
 class DescriptorHandler(logging.Handler):

@@ -57,6 +57,11 @@ def test_an_exception_is_one_field() -> None:
     assert "hush" not in fields["exception"]
 
 
+def test_a_text_line_names_the_session_before_the_message() -> None:
+    line = TextFormatter().format(record("started", session="S"))
+    assert line.endswith("WARNING a.b: session S: started")
+
+
 def test_a_message_makes_no_lines_and_colours_of_its_own() -> None:
     line = TextFormatter().format(record("a\nforged\x1b[31m\u0085line"))
     assert line.endswith(r"a\x0aforged\x1b[31m\x85line") and "\n" not in line
