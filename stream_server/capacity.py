@@ -38,19 +38,19 @@ def measure(engine: Engine, workers: int, cores: int) -> int:
         judged = list(pool.map(lambda _: _median_s(engine, vad=False), range(workers)))
         heard = list(pool.map(lambda _: _median_s(engine, vad=True), range(workers)))
     judging_s, listening_s = statistics.median(judged), statistics.median(heard)
-    # Threads that share a core each take longer: what is measured is then no longer CPU time.
-    sharing = max(1.0, workers / cores)
-    session_s = (SPEECH_SHARE * judging_s + listening_s) / sharing + LOOP_S
+    session_s = SPEECH_SHARE * judging_s + listening_s + LOOP_S
     return max(1, math.floor(BUSY_SHARE * cores / session_s))
 
 
 def _median_s(engine: Engine, vad: bool) -> float:
+    """CPU time of a window: what else the machine does now says nothing about its capacity."""
     window = _silence(1.0, vad=True) if vad else _silence(WINDOW_S, vad=False)
+    clock = time.perf_counter if engine.device == "cuda" else time.thread_time
     times = []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = clock()
         engine.judge(window)
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return statistics.median(times)
 
 

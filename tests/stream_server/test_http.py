@@ -36,7 +36,7 @@ async def test_info_names_the_model_and_the_limits(server: Server) -> None:
     info: dict[str, Any] = json.loads(body)
     assert status == 200 and headers["Content-Type"] == "application/json"
     assert info["model"]["name"] == "fake" and info["model"]["labels"][4] == "angry"
-    assert info["sessions"] == {"active": 0, "max": 100}
+    assert info["sessions"] == {"active": 0, "max": server.admission.max_sessions}
     assert info["analyzable"] == ["customer", "mono", "left", "right"]
     assert info["limits"]["idle_timeout_s"] == 30.0
 
