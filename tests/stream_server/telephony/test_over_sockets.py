@@ -96,7 +96,7 @@ async def test_a_call_that_hangs_up_without_a_word_is_summed_up(engine: Engine) 
         async with connect(f"{server.url}/telephony/twilio", compression=None) as connection:
             for message in [TWILIO_CONNECTED, twilio_start(), *frames()[:100]]:
                 await connection.send(message)
-            await until(lambda: server.admission.active == 1)
+            await until(lambda: server.metrics.audio_s._value.get() > 1.5)
             connection.transport.close()
         events = await published(server, since)
         await until(lambda: server.admission.active == 0)
