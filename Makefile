@@ -10,7 +10,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := emotion train export stream_server clients tests docs conftest.py
+SOURCES := emotion train export stream_server clients tests docs benchmarks conftest.py
 
 .PHONY: help serve test check format clean fuzz
 
