@@ -1,7 +1,7 @@
 """Memory that an idle session costs the server: `python benchmarks/idle_memory.py [SESSIONS]`.
 
-Starts a server of its own, opens sessions that have each heard four seconds of audio (so that every buffer
-is filled and every window was judged), and divides what its resident memory has grown by.
+Starts a server of its own, opens sessions that have each heard four seconds of audio (so that every
+buffer is filled and every window was judged), and divides what its resident memory has grown by.
 """
 
 import asyncio
