@@ -177,7 +177,7 @@ class Config:
 
     bus: str = setting("memory", "Where events go: memory, or redis://HOST:PORT/DB.")
     bus_password_file: Path | None = setting(None, "File with the password of the bus.")
-    ring_events: int = setting(100_000, "Events kept for dashboards that ask back.", 1, 10_000_000)
+    ring_events: int = setting(20_000, "Events kept for dashboards that ask back.", 1, 10_000_000)
     public_url: str | None = setting(
         None, "The address that telephony calls, as it sees it: wss://calls.example.com."
     )
