@@ -10,14 +10,15 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SOURCES := emotion train export stream_server clients tests docs conftest.py
+SOURCES := emotion train export stream_server clients tests docs benchmarks conftest.py
 
-.PHONY: help serve test check format clean
+.PHONY: help serve test check format clean fuzz
 
 help:
 	@echo "make serve   the server with the embedded model (HOST=, PORT=, ARGS=...)"
 	@echo "make test    format, lint, types and tests: what CI runs"
 	@echo "make check   the same without the tests"
+	@echo "make fuzz    100,000 random frames against a live server"
 	@echo "make format  formats and fixes what can be fixed"
 	@echo "make clean   removes .venv and caches"
 
@@ -31,6 +32,9 @@ check: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+
+fuzz: $(VENV)/.test
+	EMOTION_FUZZ_FRAMES=100000 $(BIN)/python -m pytest tests/stream_server/test_fuzz.py
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix $(SOURCES)

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from emotion.messages import Emotion, ServerMessage, Silence, Started, Summary, Warning
+from emotion.messages import Emotion, Error, ServerMessage, Silence, Started, Summary, Warning
 
 COLOURS: Final = {
     "neutral": "white",
@@ -38,6 +38,9 @@ class Display(Protocol):
     def show(self, message: ServerMessage, text: str) -> None:
         """Shows one message; `text` is its JSON, as it was on the wire."""
 
+    def notice(self, text: str) -> None:
+        """Says what happened to the connection, in one line."""
+
 
 class JsonLines:
     """One message a line, exactly as on the wire, and at once."""
@@ -45,6 +48,9 @@ class JsonLines:
     def show(self, message: ServerMessage, text: str) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
+
+    def notice(self, text: str) -> None:
+        sys.stderr.write(f"notice: {text}\n")
 
 
 class Lines:
@@ -62,18 +68,21 @@ class Lines:
 
     def show(self, message: ServerMessage, text: str) -> None:
         match message:
-            case Started():
+            case Started() if not message.resumed:
                 self._begin(message)
             case Emotion():
                 self._window(message, *_judged(message))
             case Silence():
                 self._window(message, Text("silence", "dim"))
-            case Warning():
-                self._console.print(Text(f"  {message.message}", "dim italic"))
+            case Warning() | Error(fatal=False):
+                self.notice(message.message)
             case Summary():
                 self._end(message)
             case _:
-                pass  # errors are raised and `flushed` is never asked for
+                pass  # fatal errors are raised and `flushed` is never asked for
+
+    def notice(self, text: str) -> None:
+        self._console.print(Text(f"  {text}", "dim italic"))
 
     def _begin(self, started: Started) -> None:
         if len(started.analyze) > 1:
@@ -84,7 +93,7 @@ class Lines:
         self._console.print()
 
     def _window(self, event: Emotion | Silence, *cells: RenderableType) -> None:
-        times = Text(f"{_clock(event.start_s):>7} - {_clock(event.end_s):>7}", "dim")
+        times = Text(f"{clock(event.start_s):>7} - {clock(event.end_s):>7}", "dim")
         name = [Text(event.channel)] if self._name_width else []
         row = Table.grid(padding=(0, 2, 0, 0))
         for width in (0, TIMES_WIDTH, *([self._name_width] * len(name)), LABEL_WIDTH):
@@ -131,7 +140,7 @@ def _named(label: str | None, bold: bool = True) -> Text:
     return Text(label, f"{'bold ' * bold}{COLOURS.get(label, 'white')}")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Seconds as m:ss.s."""
     tenths = round(seconds * 10)
     return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"

@@ -16,7 +16,7 @@ from clients.display import Lines
 from clients.local import judge_recording
 from clients.recordings import open_recording
 from emotion.engine import load_engine
-from emotion.messages import start_from
+from emotion.parsing import start_from
 
 # Without the fonts that rich would have a reader's browser fetch from elsewhere.
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)

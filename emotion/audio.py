@@ -85,6 +85,16 @@ class Decoder:
         self.frames += len(samples)
         return samples
 
+    def gap(self, frames: int) -> Samples:
+        """Silence in the place of samples that were lost: float32 [frames, channels]."""
+        self.forget_rest()
+        self.frames += frames
+        return np.zeros((frames, self._channels), np.float32)
+
+    def forget_rest(self) -> None:
+        """Drops an incomplete frame: whoever sends on begins with a whole one."""
+        self._rest = b""
+
     def _decode(self, data: bytes) -> Samples:
         """Whole samples to float32 [n]; float samples beyond -1 to 1 are clipped."""
         if self._encoding == "pcm_s16le":

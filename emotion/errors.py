@@ -20,6 +20,7 @@ ErrorCode = Literal[
     "bad_audio",
     "unsupported",
     "unauthorized",
+    "unknown_session",
     "too_large",
     "at_capacity",
     "idle",

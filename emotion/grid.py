@@ -30,6 +30,10 @@ class Grid:
         """Where the window k ends; rounded once, so the error does not add up over a day."""
         return round(k * self.hop_s * SAMPLE_RATE)
 
+    def end_before(self, k: int) -> int:
+        """Where the window before k ends; 0 where k is the first."""
+        return self.end(k - 1) if k > self.first else 0
+
     def begin(self, end: int) -> int:
         """Where a window that ends there begins."""
         return max(0, end - round(self.window_s * SAMPLE_RATE))

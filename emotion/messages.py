@@ -1,12 +1,8 @@
 """Wire protocol v1: typed messages and their JSON.
 
-What a client says is parsed with `parse`, which refuses unknown types and unknown fields with the
-nearest known name, and values outside their range; nothing is clamped. What a server says is encoded
-with `encode`.
+What a client says is parsed and checked in `parsing.py`; what a server says is encoded with `encode`.
 """
 
-import difflib
-from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -20,6 +16,7 @@ MAX_CONTROL_BYTES: Final = 1 << 16  # of a text frame
 MAX_NESTING: Final = 32  # of arrays and objects in a text frame
 MAX_METADATA_BYTES: Final = 4096
 MAX_CHANNELS: Final = 8
+MAX_GAP_S: Final = 60.0
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Probabilities = dict[str, float]
@@ -31,6 +28,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=s
 
 class ClientMessage(Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Root of what a client says."""
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which session a new connection goes on with.
+
+    Attributes:
+        session_id: of the session whose connection broke.
+        last_seq: of the last event that the client has; those after it come again.
+    """
+
+    session_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    last_seq: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Start(ClientMessage, frozen=True, kw_only=True):
@@ -47,6 +56,7 @@ class Start(ClientMessage, frozen=True, kw_only=True):
         vad: whether windows with too little speech are reported as `silence` and not judged.
         adapt: whether the session learns each channel's own baseline.
         metadata: the client's own; at most 4 KiB as JSON.
+        resume: a session to go on with; the other fields are then those it was started with.
     """
 
     stream_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
@@ -61,6 +71,7 @@ class Start(ClientMessage, frozen=True, kw_only=True):
     vad: bool = True
     adapt: bool = False
     metadata: dict[str, Any] = {}
+    resume: Resume | None = None
 
     @property
     def analyzed(self) -> tuple[str, ...]:
@@ -78,6 +89,16 @@ class Flush(ClientMessage, frozen=True, kw_only=True):
 
 class Keepalive(ClientMessage, frozen=True, kw_only=True):
     """Holds an idle stream open."""
+
+
+class Gap(ClientMessage, frozen=True, kw_only=True):
+    """Audio that was lost on its way to the server: silence takes its place, so that times stay true.
+
+    Attributes:
+        samples: how many of each channel, at the stream's rate; at most 60 s.
+    """
+
+    samples: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Stop(ClientMessage, frozen=True, kw_only=True):
@@ -101,8 +122,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Started(Message, frozen=True, kw_only=True):
-    """The session's id and the configuration in effect."""
+    """The session's id and the configuration in effect.
 
+    Attributes:
+        id: `session_id:0`.
+        resumed: whether an earlier session goes on.
+        received_samples: of each channel; what comes next is the sample of this number, from 0.
+    """
+
+    id: str
     session_id: str
     stream_id: str
     encoding: Encoding
@@ -117,6 +145,8 @@ class Started(Message, frozen=True, kw_only=True):
     smoothing_half_life_s: float
     model: Model
     limits: Limits
+    resumed: bool = False
+    received_samples: int = 0
     protocol: str = PROTOCOL
 
 
@@ -178,11 +208,15 @@ class Summary(Message, frozen=True, kw_only=True):
     """The whole session; windows = inferred + silent + skipped.
 
     Attributes:
+        id: `session_id:end`.
         audio_s: seconds of audio heard (of each channel).
         dominant: per channel, the label with the largest mean probability; None where nothing was
             judged.
     """
 
+    id: str
+    session_id: str
+    stream_id: str
     audio_s: float
     windows: int
     inferred: int
@@ -195,10 +229,11 @@ class Warning(Message, frozen=True, kw_only=True):
     """Something the client should know; the session goes on.
 
     Attributes:
-        code: `skipped_windows` (with `count`), `too_fast` or `incomplete_sample`.
+        code: `skipped_windows` (with `count`), `too_fast`, `incomplete_sample`, or `missed_events`
+            (with `count`): events after `last_seq` that a resumed session no longer has.
     """
 
-    code: Literal["skipped_windows", "too_fast", "incomplete_sample"]
+    code: Literal["skipped_windows", "too_fast", "incomplete_sample", "missed_events"]
     message: str
     count: int | None = None
 
@@ -211,15 +246,40 @@ class Error(Message, frozen=True, kw_only=True):
     fatal: bool
 
 
+class Subscribed(Message, frozen=True, kw_only=True):
+    """The first message to whoever follows calls.
+
+    Attributes:
+        cursor: what follows comes after it; good for `since`.
+        streams: the pattern in effect.
+    """
+
+    cursor: str
+    streams: str
+
+
+class LostEvents(
+    Message, frozen=True, kw_only=True, tag="gap", rename={"begin": "from", "end": "to"}
+):
+    """To whoever follows calls: events that it does not get.
+
+    Attributes:
+        cursor: of the last of them; what follows comes after it.
+        begin: cursor of the last event before them.
+        end: cursor of the last of them.
+        count: how many they are; None where nobody knows.
+    """
+
+    cursor: str
+    begin: str
+    end: str
+    count: int | None
+
+
 Event = Emotion | Silence
 ServerMessage = Started | Emotion | Silence | Flushed | Summary | Warning | Error
 
-_CLIENT_MESSAGES: Final[dict[str, type[Start | Flush | Keepalive | Stop]]] = {
-    "start": Start,
-    "flush": Flush,
-    "keepalive": Keepalive,
-    "stop": Stop,
-}
+ClientSays = Start | Flush | Keepalive | Gap | Stop
 
 
 def encode(message: Message) -> str:
@@ -238,131 +298,3 @@ def decode_server(text: str | bytes) -> ServerMessage:
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise MessageError("bad_message", f"not a message of {PROTOCOL}: {error}") from error
     return message
-
-
-def parse(text: str) -> Start | Flush | Keepalive | Stop:
-    """What a client said.
-
-    Raises:
-        MessageError: `bad_message`, or `unsupported` for an encoding this server does not know.
-    """
-    fields = _object(text)
-    kind = fields.get("type")
-    if not isinstance(kind, str):
-        raise _bad(f"no type: expected a text, one of {_listed(_CLIENT_MESSAGES)}")
-    if kind not in _CLIENT_MESSAGES:
-        raise _bad(f"unknown type {kind[:64]!r}{_nearest(kind, list(_CLIENT_MESSAGES))}")
-    return _converted(kind, fields)
-
-
-def start_from(**fields: Any) -> Start:
-    """A checked `start` from its fields, for callers that have no JSON.
-
-    Args:
-        fields: as in `Start`, in the types that JSON has.
-
-    Raises:
-        MessageError: as `parse`.
-    """
-    message = _converted("start", {"type": "start", **fields})
-    assert isinstance(message, Start)
-    return message
-
-
-def _converted(kind: str, fields: dict[str, Any]) -> Start | Flush | Keepalive | Stop:
-    if _deeper(fields, MAX_NESTING):
-        raise _bad(f"{kind}: nested deeper than {MAX_NESTING} levels")
-    message_type = _CLIENT_MESSAGES[kind]
-    known = [field.name for field in msgspec.structs.fields(message_type)]
-    for name in fields:
-        if name != "type" and name not in known:
-            raise _bad(f"{kind}: unknown field {name[:64]!r}{_nearest(name, known)}")
-    try:
-        message = msgspec.convert(fields, message_type)
-    except msgspec.ValidationError as error:
-        raise _refused(kind, fields, str(error)) from error
-    if isinstance(message, Start):
-        _check_start(message)
-    return message
-
-
-def _check_start(start: Start) -> None:
-    """What the types of `start` alone do not say.
-
-    Raises:
-        MessageError: `bad_message`.
-    """
-    if start.hop_s > start.window_s:
-        raise _bad(
-            f"start: hop_s is {start.hop_s}: expected 0.25 to window_s, which is {start.window_s}"
-        )
-    if len(set(start.channels)) != len(start.channels):
-        raise _bad(f"start: channels {list(start.channels)}: expected distinct names")
-    for name in start.analyzed:
-        if name not in start.channels:
-            raise _bad(
-                f"start: analyze names {name!r}: expected some of channels, {list(start.channels)}"
-            )
-    if len(set(start.analyzed)) != len(start.analyzed):
-        raise _bad(f"start: analyze {list(start.analyzed)}: expected distinct names")
-    try:
-        size = len(msgspec.json.encode(start.metadata))
-        msgspec.json.encode(start)
-    except (TypeError, ValueError, OverflowError) as error:  # only where it did not come as JSON
-        raise _bad(f"start: it cannot be written as JSON ({error})") from error
-    if size > MAX_METADATA_BYTES:
-        raise _bad(f"start: metadata is {size} bytes: expected at most {MAX_METADATA_BYTES}")
-
-
-def _object(text: str) -> dict[str, Any]:
-    if len(text) > MAX_CONTROL_BYTES:
-        raise MessageError(
-            "too_large",
-            f"a text frame of {len(text)} characters: expected at most {MAX_CONTROL_BYTES}; "
-            "audio goes into binary frames",
-        )
-    try:
-        fields = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise _bad(f"a text frame that is not JSON ({error}): expected one object") from error
-    if not isinstance(fields, dict):
-        raise _bad(f"JSON {type(fields).__name__}: expected an object with a 'type'")
-    return fields
-
-
-def _refused(kind: str, fields: dict[str, Any], reason: str) -> MessageError:
-    """msgspec's reason ("Expected `int` >= 8000 - at `$.sample_rate`") with what was found."""
-    expected, _, where = reason.partition(" - at `$.")
-    name = where.rstrip("`").split("[")[0].split(".")[0]
-    found = f", found {_shown(fields.get(name))}" if name in fields else ""
-    code: ErrorCode = "unsupported" if kind == "start" and name == "encoding" else "bad_message"
-    if code == "unsupported":
-        expected = "expected one of pcm_s16le, pcm_f32le, mulaw, alaw"
-    field = f" {name}:" if name else ""
-    return MessageError(code, f"{kind}:{field} {expected}{found}")
-
-
-def _bad(message: str) -> MessageError:
-    return MessageError("bad_message", message)
-
-
-def _shown(value: object) -> str:
-    """A value as JSON, short enough for an error."""
-    return msgspec.json.encode(value, enc_hook=repr).decode(errors="replace")[:80]
-
-
-def _deeper(value: object, levels: int) -> bool:
-    """Whether arrays and objects are nested deeper than so many levels."""
-    if not isinstance(value, dict | list):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_deeper(item, levels - 1) for item in inner)
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known are {_listed(known)}"
-
-
-def _listed(names: Sequence[str] | dict[str, Any]) -> str:
-    return ", ".join(names) if names else "none"

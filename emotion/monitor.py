@@ -19,7 +19,8 @@ import numpy.typing as npt
 from emotion.audio import from_pcm
 from emotion.engine import Device, Engine, Window, load_engine
 from emotion.errors import AudioError
-from emotion.messages import Event, Flushed, Summary, Warning, start_from
+from emotion.messages import Event, Flushed, Summary, Warning
+from emotion.parsing import start_from
 from emotion.session import Session
 
 SLICE_S = 10.0  # fed at a time, so that an hour's array does not stand in memory twice

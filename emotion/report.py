@@ -63,7 +63,13 @@ class Report:
         }
         counts = {name: self._counts[name] for name in ("inferred", "silent", "skipped")}
         return Summary(
-            audio_s=round(audio_s, 6), windows=sum(counts.values()), dominant=dominant, **counts
+            id=f"{self._session_id}:end",
+            session_id=self._session_id,
+            stream_id=self._stream_id,
+            audio_s=round(audio_s, 6),
+            windows=sum(counts.values()),
+            dominant=dominant,
+            **counts,
         )
 
     def _emotion(

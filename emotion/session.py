@@ -26,8 +26,19 @@ from emotion.contract import SAMPLE_RATE, SHORTEST_WINDOW, Contract
 from emotion.engine import Judgement, Window
 from emotion.errors import MessageError
 from emotion.grid import Grid
-from emotion.messages import Event, Flushed, Limits, Model, Start, Started, Summary, Warning
+from emotion.messages import (
+    MAX_GAP_S,
+    Event,
+    Flushed,
+    Limits,
+    Model,
+    Start,
+    Started,
+    Summary,
+    Warning,
+)
 from emotion.report import Report, incomplete_sample, too_fast
+from emotion.requirements import check_requirements
 from emotion.smoothing import HALF_LIFE_S
 from emotion.vad import VoiceTrack
 
@@ -86,7 +97,7 @@ class Session:
         session_id: str,
         may_skip: bool = True,
     ) -> None:
-        _check_model(start, contract, prior)
+        check_requirements(start, contract, prior)
         self.id = session_id
         self.stream_id = start.stream_id or session_id
         self.stopped = False
@@ -131,13 +142,29 @@ class Session:
             MessageError: audio after `stop`.
         """
         self._refuse_after_stop("audio")
-        if self._began_at is None:
-            self._began_at = now
-        samples = self._decoder.feed(data)
-        self._received_at = now
-        self._hear(samples[:, self._columns], last=False)
-        if not self.live(now):
-            self._must_judge = self._arrived
+        self._take(self._decoder.feed(data), now)
+
+    def gap(self, samples: int, now: float) -> None:
+        """Hears silence in the place of audio that was lost.
+
+        Args:
+            samples: how many of each channel, at the stream's rate.
+            now: seconds of a monotonic clock.
+
+        Raises:
+            MessageError: longer than `MAX_GAP_S`, or after `stop`.
+        """
+        self._refuse_after_stop("gap")
+        longest = round(MAX_GAP_S * self._start.sample_rate)
+        if samples > longest:
+            raise MessageError(
+                "bad_message", f"gap: {samples} samples: expected at most {longest} at a time"
+            )
+        self._take(self._decoder.gap(samples), now)
+
+    def resume(self) -> None:
+        """Another connection goes on from the last whole sample."""
+        self._decoder.forget_rest()
 
     def flush(self, flush_id: str) -> None:
         """Asks for the results of all that has left the resampler, then `Flushed` with the same id.
@@ -227,10 +254,13 @@ class Session:
         """Whether audio comes no faster than it is spoken."""
         return self.ahead_s(now) <= AHEAD_TOLERANCE_S + CLOCK_DRIFT * self.audio_s
 
-    def started(self, limits: Limits | None = None) -> Started:
+    def started(self, limits: Limits | None = None, *, resumed: bool = False) -> Started:
         """The acknowledgement: the configuration in effect."""
         start = self._start
         return Started(
+            id=f"{self.id}:0",
+            resumed=resumed,
+            received_samples=self._decoder.frames,
             session_id=self.id,
             stream_id=self.stream_id,
             encoding=start.encoding,
@@ -247,12 +277,15 @@ class Session:
             limits=limits or Limits(),
         )
 
+    def summary(self) -> Summary:
+        """What has been judged so far."""
+        return self._report.summary(self.audio_s, self._channels)
+
     # --- the grid ---
 
     def _last_grid_end(self) -> int:
         """Where the last window handed out on the grid ended."""
-        k = self._next[0]
-        return self._grid.end(k - 1) if k > self._grid.first else 0
+        return self._grid.end_before(self._next[0])
 
     def _due(self) -> bool:
         """Whether the next window on the grid is complete and comes before the next mark."""
@@ -309,7 +342,7 @@ class Session:
             self._flushed_to = mark.position
             return Flushed(id=mark.flush_id)
         self.closed = True
-        return self._report.summary(self.audio_s, self._channels)
+        return self.summary()
 
     def _has_news(self, mark: _Mark) -> bool:
         """Whether the mark gets windows of its own, beside those on the grid."""
@@ -319,6 +352,14 @@ class Session:
         return new > 0 and mark.position > self._flushed_to and mark.position >= MIN_PARTIAL
 
     # --- audio ---
+
+    def _take(self, samples: Samples, now: float) -> None:
+        if self._began_at is None:
+            self._began_at = now
+        self._received_at = now
+        self._hear(samples[:, self._columns], last=False)
+        if not self.live(now):
+            self._must_judge = self._arrived
 
     def _hear(self, samples: Samples, last: bool) -> None:
         pcm = to_pcm(self._resampler.feed(samples, last))
@@ -357,24 +398,3 @@ class Session:
     def _refuse_after_stop(self, what: str) -> None:
         if self.stopped:
             raise MessageError("bad_message", f"{what} after stop: open a new stream")
-
-
-def _check_model(start: Start, contract: Contract, prior: Baseline | None) -> None:
-    """Refuses what the model cannot do.
-
-    Raises:
-        MessageError: `unsupported`.
-    """
-    if start.adapt and prior is None:
-        raise MessageError(
-            "unsupported",
-            f"start: adapt is true, but the model '{contract.name}' cannot adapt: "
-            "its classifier knows no statistics; start with adapt false",
-        )
-    longest_s = contract.max_samples / contract.sample_rate
-    if start.window_s > longest_s:
-        raise MessageError(
-            "unsupported",
-            f"start: window_s is {start.window_s:g}: "
-            f"expected at most {longest_s:g} with the model '{contract.name}'",
-        )

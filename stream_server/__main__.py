@@ -1,77 +1,115 @@
 """`emotion-server`: serves a model on one port until SIGTERM or Ctrl-C."""
 
 import asyncio
+import hashlib
+import inspect
+import json
 import logging
+import os
+import secrets
 import signal
+import threading
+import typing
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from emotion.command_line import run
-from stream_server.config import ANALYZABLE_CHANNELS, Config
-from stream_server.server import running
+from emotion.errors import ConfigurationError
+from stream_server import logs
+from stream_server.config import Config, is_loopback
+from stream_server.server import CLOSE_TIMEOUT_S, Server, running
+from stream_server.settings import flag_of, load, settings
+
+EXIT_STUCK: Final = 1
+LAST_RESORT_S: Final = 5.0
+"""Beyond all timeouts of an orderly end, before the process ends whatever it waits for."""
 
 app = typer.Typer(add_completion=False)
 log = logging.getLogger(__name__)
 
 
-class DeviceName(StrEnum):
-    """What a model can be asked to run on."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-@app.command()
 def server(
-    model: Annotated[
-        Path | None, typer.Option(help="Folder with monitor.onnx; the embedded model by default.")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8765,
-    device: Annotated[DeviceName, typer.Option(help="What the model runs on.")] = DeviceName.AUTO,
-    threads: Annotated[int, typer.Option(help="Inference threads; 0: one a core.")] = 0,
-    max_sessions: Annotated[int, typer.Option(help="Sessions at once.")] = 100,
-    analyzable: Annotated[
-        str, typer.Option(help="Channels that may be analysed, separated by commas.")
-    ] = ",".join(ANALYZABLE_CHANNELS),
-    start_timeout: Annotated[float, typer.Option(help="Seconds for the first message.")] = 10.0,
-    idle_timeout: Annotated[float, typer.Option(help="Seconds without any message.")] = 30.0,
-    send_timeout: Annotated[float, typer.Option(help="Seconds for a client to read.")] = 20.0,
-    drain_timeout: Annotated[
-        float, typer.Option(help="Seconds for running sessions after SIGTERM.")
-    ] = 10.0,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log every step.")] = False,
+    config: Path | None = None, new_token: str | None = None, **flags: str | bool | None
 ) -> None:
-    """Serves live speech emotions over WebSockets."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    # One line a connection that says nothing about the session; failures still come through.
-    logging.getLogger("websockets").setLevel(logging.DEBUG if verbose else logging.ERROR)
-    config = Config(
-        model=model,
-        host=host,
-        port=port,
-        device=device.value,
-        threads=threads,
-        max_sessions=max_sessions,
-        analyzable=tuple(name.strip() for name in analyzable.split(",") if name.strip()),
-        start_timeout_s=start_timeout,
-        idle_timeout_s=idle_timeout,
-        send_timeout_s=send_timeout,
-        drain_timeout_s=drain_timeout,
-    )
-    asyncio.run(serve_until_signal(config))
+    """Serves live speech emotions over WebSockets.
+
+    Every option can also stand in a TOML file (--config) and in the environment (EMOTION_PORT, ...);
+    options win over variables, and those over the file.
+    """
+    if new_token is not None:
+        typer.echo(token_table(new_token, secrets.token_urlsafe(32)))
+        return
+    given = {name: value for name, value in flags.items() if value is not None}
+    logs.configure("text", verbose=False)  # until it is known how they are wanted
+    read = load(given, os.environ, config)
+    logs.configure(read.log_format, read.verbose)
+    warn_of(read)
+    asyncio.run(serve_until_signal(read, lambda: load(given, os.environ, config)))
 
 
-async def serve_until_signal(config: Config) -> None:
-    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the waiting."""
+def options() -> inspect.Signature:
+    """The command line's options: two of its own, and one for each setting."""
+    own: dict[str, tuple[Any, Any]] = {
+        "config": (Path | None, typer.Option(help="TOML file with settings.")),
+        "new_token": (
+            str | None,
+            typer.Option(help="Make a token, print it and its table for the file, and end."),
+        ),
+    }
+    hints = typing.get_type_hints(Config)
+    for item in settings():
+        flag, help = flag_of(item.name), item.metadata["help"]
+        if hints[item.name] is bool:
+            own[item.name] = (bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", help=help))
+        else:
+            shown = _shown(item.default)
+            option = typer.Option(flag, help=help, metavar="VALUE", show_default=shown or False)
+            own[item.name] = (str | None, option)
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, how]
+            )
+            for name, (kind, how) in own.items()
+        ]
+    )
+
+
+def _shown(default: Any) -> str:
+    """A default as the help shows it; empty where there is none."""
+    return ",".join(default) if isinstance(default, tuple) else str(default or "")
+
+
+def token_table(name: str, token: str) -> str:
+    """What `--new-token` prints: the token, which nobody can ask for again, and its TOML table."""
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return (
+        f"# The token, shown this once; the file knows only its hash:\n# {token}\n"
+        f'[[tokens]]\nname = {json.dumps(name)}\nsha256 = "{digest}"\n'
+        'roles = ["publish"]  # or "monitor", or both\n'
+    )
+
+
+def warn_of(config: Config) -> None:
+    """Says what is dangerous about settings that are allowed."""
+    if is_loopback(config.host):
+        return
+    if not config.guarded:
+        log.warning("--insecure: anybody who reaches this server may use it and listen in")
+    elif config.tls_cert is None:
+        log.warning("tokens and audio travel in the clear unless a proxy adds TLS (tls_cert)")
+
+
+async def serve_until_signal(config: Config, again: Callable[[], Config]) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the waiting.
+
+    Args:
+        config: the settings.
+        again: reads them again, on SIGHUP.
+    """
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def ask() -> None:
@@ -79,8 +117,10 @@ async def serve_until_signal(config: Config) -> None:
 
     on_signals(ask)
     async with running(config) as server:
+        on_hangup(server, again)
         log.info("listening on %s", server.url)
         await stop.wait()
+        last_resort(config.drain_timeout_s + CLOSE_TIMEOUT_S + LAST_RESORT_S)
         draining = asyncio.create_task(server.drain())
         hurrying = asyncio.create_task(hurry.wait())
         await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
@@ -98,10 +138,42 @@ def on_signals(ask: Callable[[], None]) -> None:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(ask))
 
 
+def on_hangup(server: Server, again: Callable[[], Config]) -> None:
+    """Has SIGHUP read tokens and certificate again, where there are such signals."""
+
+    def reload() -> None:
+        try:
+            server.reload(again())
+        except ConfigurationError as error:
+            log.error("the settings were not read again, the old ones stay: %s", error)
+
+    if hasattr(signal, "SIGHUP"):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+
+
+def last_resort(seconds: float) -> None:
+    """Ends the process after so long, even where a thread is stuck in a model and nothing else would.
+
+    Python waits for such threads when it ends, and they cannot be stopped.
+    """
+
+    def end() -> None:
+        log.error("could not end within %.0f s: something is stuck and is cut off", seconds)
+        os._exit(EXIT_STUCK)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
 def main() -> None:
     """The command line's entry point."""
     run(app)
 
+
+typing.cast(Any, server).__signature__ = options()
+server.__annotations__ = {name: item.annotation for name, item in options().parameters.items()}
+app.command()(server)
 
 if __name__ == "__main__":
     main()

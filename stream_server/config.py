@@ -1,83 +1,300 @@
-"""Everything an operator can set, in one frozen dataclass, read once at the edge."""
+"""Everything an operator can set, in one frozen dataclass, read once at the edge.
 
+A setting is declared once, as a field of `Config`: its type, default, range and help are what the
+command line, the environment and the configuration file are read by (`settings.py`).
+"""
+
+import dataclasses
 import ipaddress
+import logging
 import os
-from dataclasses import dataclass
+import re
+import stat
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from emotion.engine import Device
 from emotion.errors import ConfigurationError
+from stream_server.cores import cores
 
 ANALYZABLE_CHANNELS = ("customer", "mono", "left", "right")
 """Channels that may be analysed unless the operator says otherwise. `agent` is not among them: in the
 EU, inferring employees' emotions at work is prohibited (Regulation 2024/1689, article 5(1)(f))."""
+MIN_SECRET_BYTES: Final = 32  # of an HS256 key: RFC 7518, section 3.2
+MAX_SECRET_BYTES: Final = 1 << 16
+DAY_S: Final = 86_400.0
+
+T = TypeVar("T")
+RoleName = Literal["publish", "monitor"]
+LogFormat = Literal["text", "json"]
+
+log = logging.getLogger(__name__)
+
+
+def setting(default: T, help: str, low: float | None = None, high: float | None = None) -> T:
+    """A field of `Config`; the numbers, where given, are the range it must lie in."""
+    value: T = field(default=default, metadata={"help": help, "range": (low, high)})
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """The server's settings; all times in seconds.
+class Token:
+    """A bearer token, known by its hash only.
+
+    Tokens are made by `--new-token`, 256 random bits each: nothing can guess one, so the hash need
+    not be slow, and SHA-256 is enough.
 
     Attributes:
-        model: a model folder; the embedded model where None.
-        host: address to listen on.
-        port: port to listen on; 0 takes a free one.
-        device: `auto`, `cpu` or `cuda`.
-        threads: inference threads, each judging one window at a time; as many as there are cores
-            where 0.
-        max_sessions: sessions at once; one more is refused.
-        analyzable: names of the channels that may be analysed.
-        start_timeout_s: for the first message after connecting.
-        idle_timeout_s: without any message, after which a session ends.
-        send_timeout_s: for a client to take a message, after which it is given up.
-        drain_timeout_s: for running sessions to get their results after SIGTERM.
+        name: what logs, limits and sessions know its holder by.
+        sha256: of the token's UTF-8 bytes, in hexadecimal.
+        roles: what it is good for.
+        streams: glob over the stream ids it is good for.
+        max_sessions: sessions at once; None for no limit of its own.
     """
 
-    model: Path | None = None
-    host: str = "127.0.0.1"
-    port: int = 8765
-    device: Device = "auto"
-    threads: int = 0
-    max_sessions: int = 100
-    analyzable: tuple[str, ...] = ANALYZABLE_CHANNELS
-    start_timeout_s: float = 10.0
-    idle_timeout_s: float = 30.0
-    send_timeout_s: float = 20.0
-    drain_timeout_s: float = 10.0
+    name: str
+    sha256: str
+    roles: tuple[RoleName, ...]
+    streams: str = "*"
+    max_sessions: int | None = None
 
     def __post_init__(self) -> None:
         """
         Raises:
-            ConfigurationError: a value is out of range; names it.
+            ConfigurationError: a value cannot be used; names it.
         """
-        self._within("port", self.port, 0, 65_535)
-        self._within("threads", self.threads, 0, 1024)
-        self._within("max_sessions", self.max_sessions, 1, 100_000)
-        for name in ("start_timeout_s", "idle_timeout_s", "send_timeout_s", "drain_timeout_s"):
-            self._within(name, getattr(self, name), 0.01, 86_400)
+        if not self.name or self.name.startswith("jwt:"):
+            raise ConfigurationError(f"name is {self.name!r}: expected a text not led by 'jwt:'")
+        if not re.fullmatch("[0-9a-fA-F]{64}", self.sha256):
+            raise ConfigurationError(
+                "sha256: expected 64 hexadecimal digits; --new-token NAME prints a whole table"
+            )
+        if not self.roles:
+            raise ConfigurationError("roles: expected at least one of publish, monitor")
+        if self.max_sessions is not None and self.max_sessions < 1:
+            raise ConfigurationError(f"max_sessions is {self.max_sessions}: expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jwt:
+    """Whose JSON Web Tokens are believed; the key's file says by which algorithm.
+
+    Attributes:
+        secret_file: with the shared secret of HS256, at least 32 bytes.
+        public_key_file: with the RSA public key of RS256, in PEM.
+        audience: that `aud` must name; a token that has an `aud` is refused where this is None.
+        issuer: that `iss` must be.
+    """
+
+    secret_file: Path | None = None
+    public_key_file: Path | None = None
+    audience: str | None = None
+    issuer: str | None = None
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ConfigurationError: not exactly one key.
+        """
+        if (self.secret_file is None) == (self.public_key_file is None):
+            raise ConfigurationError(
+                "expected either secret_file (HS256) or public_key_file (RS256), not both"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twilio:
+    """Attributes: auth_token_file: with the account's auth token; None leaves calls unsigned."""
+
+    auth_token_file: Path | None = None
+
+    def auth_token(self) -> str | None:
+        """The auth token, read now."""
+        return read_secret(self.auth_token_file, "twilio.auth_token_file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audiohook:
+    """Genesys AudioHook's credentials.
+
+    Attributes:
+        api_key: what `x-api-key` must be; None where it is not checked.
+        client_secret_file: with the client secret as Genesys shows it (base64); None leaves calls
+            unsigned.
+    """
+
+    api_key: str | None = None
+    client_secret_file: Path | None = None
+
+    def client_secret(self) -> str | None:
+        """The client secret, read now."""
+        return read_secret(self.client_secret_file, "audiohook.client_secret_file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The server's settings; each one's help says what it means. Times are in seconds."""
+
+    model: Path | None = setting(None, "Folder with monitor.onnx; the embedded model by default.")
+    host: str = setting("127.0.0.1", "Address to listen on.")
+    port: int = setting(8765, "Port to listen on; 0 takes a free one.", 0, 65_535)
+    device: Device = setting("auto", "What the model runs on.")
+    threads: int = setting(0, "Inference threads; 0: one a core.", 0, 1024)
+
+    max_sessions: int = setting(0, "Sessions at once; 0: as many as it measures.", 0, 100_000)
+    analyzable: tuple[str, ...] = setting(ANALYZABLE_CHANNELS, "Channels that may be analysed.")
+    start_timeout_s: float = setting(10.0, "Seconds for the first message.", 0.01, DAY_S)
+    idle_timeout_s: float = setting(30.0, "Seconds without any message.", 0.01, DAY_S)
+    send_timeout_s: float = setting(20.0, "Seconds for a client to read.", 0.01, DAY_S)
+    drain_timeout_s: float = setting(
+        10.0, "Seconds for running sessions after SIGTERM.", 0.01, DAY_S
+    )
+    resume_grace_s: float = setting(
+        30.0, "Seconds in which a broken stream may be gone on with.", 0, 3600
+    )
+
+    tls_cert: Path | None = setting(None, "Certificate chain in PEM: serves wss:// and https://.")
+    tls_key: Path | None = setting(None, "Its key in PEM, unencrypted.")
+    origins: tuple[str, ...] = setting(
+        (), "Origins whose pages may connect; none: the server's own only; *: all."
+    )
+    insecure: bool = setting(False, "Listen beyond this machine without tokens.")
+    open_metrics: bool = setting(False, "Serve /metrics without a token.")
+    trusted_proxies: tuple[str, ...] = setting(
+        (), "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8."
+    )
+    max_connections: int = setting(
+        0, "TCP connections at once; 0: twice the sessions, and 100.", 0, 1_000_000
+    )
+    max_sessions_per_address: int = setting(
+        0, "Sessions at once from one address; 0: no limit.", 0, 100_000
+    )
+    max_handshakes_per_minute: int = setting(
+        600, "Requests a minute from one address; 0: no limit.", 0, 1_000_000
+    )
+
+    bus: str = setting("memory", "Where events go: memory, or redis://HOST:PORT/DB.")
+    bus_password_file: Path | None = setting(None, "File with the password of the bus.")
+    ring_events: int = setting(20_000, "Events kept for dashboards that ask back.", 1, 10_000_000)
+    public_url: str | None = setting(
+        None, "The address that telephony calls, as it sees it: wss://calls.example.com."
+    )
+
+    log_format: LogFormat = setting("text", "How log lines look.")
+    verbose: bool = setting(False, "Log every step.")
+
+    tokens: tuple[Token, ...] = ()
+    jwt: Jwt | None = None
+    twilio: Twilio = Twilio()
+    audiohook: Audiohook = Audiohook()
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ConfigurationError: a value cannot be used; names it.
+        """
+        for item in dataclasses.fields(self):
+            check_range(item, getattr(self, item.name))
         if not self.analyzable:
             raise ConfigurationError("analyzable: expected at least one channel name, found none")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigurationError("tls_cert and tls_key: expected both or neither")
+        self._check_addresses()
+        names = [token.name for token in self.tokens]
+        if len(set(names)) != len(names):
+            raise ConfigurationError(f"tokens: expected distinct names, found {names}")
+        if len({token.sha256.lower() for token in self.tokens}) != len(self.tokens):
+            raise ConfigurationError("tokens: two have the same sha256: each needs its own token")
+        if not (self.guarded or self.insecure or is_loopback(self.host)):
+            raise ConfigurationError(
+                f"host is {self.host}: anybody who reaches it could listen in; configure tokens "
+                "(--new-token NAME makes one), or say --insecure"
+            )
+
+    def _check_addresses(self) -> None:
+        for network in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"trusted_proxies: expected networks such as 10.0.0.0/8, found {error}"
+                ) from error
+        for origin in self.origins:
+            if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", origin):
+                raise ConfigurationError(
+                    f"origins: expected scheme://host without a path, found {origin!r}"
+                )
+        if self.bus != "memory" and not re.match("rediss?://|unix://", self.bus):
+            raise ConfigurationError("bus: expected memory, redis://, rediss:// or unix://")
+        if "@" in urlsplit(self.bus).netloc and urlsplit(self.bus).password:
+            raise ConfigurationError("bus: a password belongs into a file: bus_password_file")
+        if self.public_url is not None and not re.match("(wss?|https?)://[^/]", self.public_url):
+            raise ConfigurationError("public_url: expected an address such as wss://example.com")
 
     @property
     def workers(self) -> int:
         """The number of inference threads in effect."""
         return self.threads or cores()
 
-    def _within(self, name: str, value: float, low: float, high: float) -> None:
-        if not low <= value <= high:
-            raise ConfigurationError(f"{name} is {value}: expected {low:g} to {high:g}")
+    @property
+    def guarded(self) -> bool:
+        """Whether clients need a token."""
+        return bool(self.tokens) or self.jwt is not None
+
+    def bus_password(self) -> str | None:
+        """The password of the bus, read now."""
+        return read_secret(self.bus_password_file, "bus_password_file")
 
 
-def cores() -> int:
-    """The cores this process may use; all of the machine's where the system does not tell."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def check_range(item: "dataclasses.Field[object]", value: object) -> None:
+    """
+    Raises:
+        ConfigurationError: a setting's number is out of its range.
+    """
+    low, high = item.metadata.get("range", (None, None))
+    if low is not None and isinstance(value, int | float) and not low <= value <= high:
+        raise ConfigurationError(f"{item.name} is {value}: expected {low:g} to {high:g}")
 
 
-def url(host: str, port: int) -> str:
+def read_secret(path: Path | None, name: str) -> str | None:
+    """The text of a secret's file without the line's end; None where no file is configured.
+
+    Raises:
+        ConfigurationError: it cannot be read, or is empty; names the setting and the file.
+    """
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1)
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        text = content.decode().strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise ConfigurationError(f"{name}: {path}: cannot be read ({reason})") from error
+    if not text or len(content) > MAX_SECRET_BYTES:
+        raise ConfigurationError(
+            f"{name}: {path}: expected a secret of 1 to {MAX_SECRET_BYTES} bytes"
+        )
+    if mode & 0o077 and os.name != "nt":  # Windows keeps its permissions elsewhere
+        log.warning("%s: %s may be read by others (mode %o): chmod 600", name, path, mode)
+    return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on an address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def url(host: str, port: int, scheme: str = "ws") -> str:
     """The base address that clients are given; IPv6 addresses in brackets."""
     try:
         shown = f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
     except ValueError:
         shown = host
-    return f"ws://{shown}:{port}"
+    return f"{scheme}://{shown}:{port}"

@@ -14,8 +14,11 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from emotion.errors import ErrorCode
+from emotion.errors import ErrorCode, MessageError
 from emotion.messages import MAX_FRAME_BYTES, PROTOCOL, Error, encode
+from stream_server.admission import Doors
+from stream_server.auth import Principal, unauthorized
+from stream_server.telephony import SUBPROTOCOLS
 
 READ_BYTES: Final = 1 << 14
 """Taken from a socket at a time. asyncio's 256 KiB can hold 37,000 frames of one byte, and the loop
@@ -42,6 +45,7 @@ CLOSE_CODES: Final[dict[ErrorCode, int]] = {
     "bad_audio": CloseCode.INVALID_DATA,
     "unsupported": CloseCode.UNSUPPORTED_DATA,
     "unauthorized": CloseCode.POLICY_VIOLATION,
+    "unknown_session": CloseCode.POLICY_VIOLATION,
     "too_large": CloseCode.MESSAGE_TOO_BIG,
     "at_capacity": CloseCode.TRY_AGAIN_LATER,
     "idle": CloseCode.POLICY_VIOLATION,
@@ -61,24 +65,44 @@ class SpeakingProtocol(ServerProtocol):
         super().fail(code, reason)
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
-        """Agrees to this protocol's name where it is offered; clients need not offer any."""
-        return Subprotocol(PROTOCOL) if PROTOCOL in subprotocols else None
+        """Agrees to a protocol's name where it is offered; clients need not offer any."""
+        for name in (PROTOCOL, *SUBPROTOCOLS.values()):
+            if name in subprotocols:
+                return Subprotocol(name)
+        return None
 
 
 class SpeakingConnection(ServerConnection):
     """A connection over a `SpeakingProtocol`, for `serve(create_connection=...)`.
 
     `serve` has no way to choose the protocol's class, so the one it made is replaced before use.
+
+    Attributes:
+        principal: who the client is; until the handshake has said so, and where it may not come in,
+            the refusal that it is to be told.
+        address: that limits count it by.
     """
 
-    def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
+    def __init__(
+        self, protocol: ServerProtocol, server: Server, doors: Doors | None = None, **options: Any
+    ) -> None:
         speaking = SpeakingProtocol(max_size=MAX_FRAME_BYTES, logger=protocol.logger)
         super().__init__(speaking, server, **options)
+        self.principal: Principal | MessageError = unauthorized()
+        self.address = ""
+        self._doors = doors
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if hasattr(transport, "max_size"):  # of asyncio's own event loop on Unix
             transport.max_size = READ_BYTES
+        if self._doors is not None and not self._doors.enter():
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._doors is not None:
+            self._doors.leave()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

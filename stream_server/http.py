@@ -12,11 +12,19 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from emotion.contract import Contract
+from emotion.errors import MessageError
 from emotion.messages import PROTOCOL, Limits
 from stream_server.admission import Admission
+from stream_server.auth import Authenticator, Role
 from stream_server.config import Config
+from stream_server.metrics import CONTENT_TYPE, Metrics
 
+HEALTH: Final = ("/healthz", "/readyz")
+"""Asked by whoever keeps the server running, every second perhaps: nobody is kept from these."""
+INFO: Final = "/v1/info"
+METRICS: Final = "/metrics"
 STREAM: Final = "/v1/stream"
+MONITOR: Final = "/v1/monitor"
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 
@@ -24,7 +32,9 @@ JSON: Final = "application/json"
 WELCOME: Final = f"""emotion-monitor listens here.
 
 {STREAM}    WebSocket: audio in, emotions out; emotion-client file speech.wav speaks it
-/v1/info      the model, the limits, the sessions
+{MONITOR}   WebSocket: the events of all streams; emotion-client monitor shows them
+{INFO}      the model, the limits, the sessions
+{METRICS}      for Prometheus
 /healthz      whether the server is alive
 /readyz       whether it takes sessions
 """
@@ -38,15 +48,26 @@ class Site:
         device: what it runs on.
         config: the server's settings.
         admission: for readiness and the number of sessions.
+        authenticator: who may see more than that.
+        metrics: what there is to see.
     """
 
     def __init__(
-        self, contract: Contract, device: str, config: Config, admission: Admission
+        self,
+        contract: Contract,
+        device: str,
+        config: Config,
+        admission: Admission,
+        authenticator: Authenticator,
+        metrics: Metrics,
     ) -> None:
         self._contract = contract
         self._device = device
         self._config = config
         self._admission = admission
+        self._authenticator = authenticator
+        self._metrics = metrics
+        self._guarded = {INFO} if config.open_metrics else {INFO, METRICS}
         self._files = browser_files()
 
     def respond(self, request: Request) -> Response:
@@ -55,10 +76,21 @@ class Site:
             return response(
                 HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD\n", {"Allow": "GET, HEAD"}
             )
-        answer = self._answer(request.path.split("?")[0])
+        path = request.path.split("?")[0]
+        answer = self._refusal(request) if path in self._guarded else None
+        answer = answer or self._answer(path)
         if request.method == "HEAD":
             answer.body = b""
         return answer
+
+    def _refusal(self, request: Request) -> Response | None:
+        """The answer to who may not see what is guarded."""
+        try:
+            self._authenticator.of_request(request).require(Role.MONITOR)
+        except MessageError as refusal:
+            self._admission.refused("unauthorized")
+            return unauthorized_response(refusal)
+        return None
 
     def _answer(self, path: str) -> Response:
         if path == "/healthz":
@@ -67,20 +99,22 @@ class Site:
             ready = not self._admission.draining
             status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
             return response(status, "ready\n" if ready else "shutting down\n")
-        if path == "/v1/info":
+        if path == INFO:
             return response(HTTPStatus.OK, msgspec.json.encode(self._info()), kind=JSON)
+        if path == METRICS:
+            return response(HTTPStatus.OK, self._metrics.exposition(), kind=CONTENT_TYPE)
         if path in self._files:
             body, kind = self._files[path]
             return response(HTTPStatus.OK, body, kind=kind)
         if path == "/":
             return response(HTTPStatus.OK, WELCOME)
-        if path == STREAM:
+        if path in (STREAM, MONITOR):
             return response(
                 HTTPStatus.UPGRADE_REQUIRED,
-                f"{STREAM} is a WebSocket: connect with ws:// or wss://\n",
+                f"{path} is a WebSocket: connect with ws:// or wss://\n",
                 {"Upgrade": "websocket"},
             )
-        return response(HTTPStatus.NOT_FOUND, f"no such path; try {STREAM}, /v1/info or /healthz\n")
+        return response(HTTPStatus.NOT_FOUND, f"no such path; try {STREAM}, {INFO} or /healthz\n")
 
     def _info(self) -> dict[str, Any]:
         contract = self._contract
@@ -124,6 +158,11 @@ def response(
         **(headers or {}),
     }
     return Response(status.value, status.phrase, Headers(fields), content)
+
+
+def unauthorized_response(refusal: MessageError) -> Response:
+    """What a plain client without the right credentials gets."""
+    return response(HTTPStatus.UNAUTHORIZED, refusal.message + "\n", {"WWW-Authenticate": "Bearer"})
 
 
 def browser_files() -> dict[str, tuple[bytes, str]]:

@@ -7,12 +7,14 @@ get only the turns that live ones leave.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from emotion.engine import Engine, Judgement, Window
+from stream_server.metrics import Metrics
 
 Other = TypeVar("Other")
 
@@ -23,10 +25,12 @@ class Scheduler:
     Args:
         engine: shared by all threads.
         threads: how many windows are judged side by side.
+        metrics: measures waiting and judging.
     """
 
-    def __init__(self, engine: Engine, threads: int) -> None:
+    def __init__(self, engine: Engine, threads: int, metrics: Metrics | None = None) -> None:
         self._engine = engine
+        self._metrics = metrics or Metrics()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="judge")
         self._free = threads
         self._waiting: dict[bool, deque[asyncio.Future[None]]] = {True: deque(), False: deque()}
@@ -46,15 +50,15 @@ class Scheduler:
         Raises:
             Exception: whatever the engine raises for this window; other windows are not affected.
         """
+        began = time.perf_counter()
         await self._turn(live)
+        self._metrics.queue_s.observe(time.perf_counter() - began)
         try:
             item = take()
             if not isinstance(item, Window):
                 self._release()
                 return item, None
-            running = asyncio.get_running_loop().run_in_executor(
-                self._pool, self._engine.judge, item
-            )
+            running = asyncio.get_running_loop().run_in_executor(self._pool, self._judge, item)
         except BaseException:
             self._release()
             raise
@@ -62,6 +66,14 @@ class Scheduler:
         # the thread, not with the session.
         running.add_done_callback(self._ended)
         return item, await asyncio.shield(running)
+
+    def _judge(self, window: Window) -> Judgement:
+        """In a thread."""
+        began = time.perf_counter()
+        judgement = self._engine.judge(window)
+        if judgement.probabilities is not None:
+            self._metrics.inference_s.observe(time.perf_counter() - began)
+        return judgement
 
     def close(self) -> None:
         """Ends the threads; windows that are being judged are waited for."""

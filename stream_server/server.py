@@ -9,25 +9,42 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
+from typing import Any, Final, cast
 
 from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from emotion.engine import Engine, load_engine
-from emotion.errors import ConfigurationError
-from stream_server.admission import Admission
+from emotion.errors import ConfigurationError, MessageError
+from stream_server.admission import Admission, Doors
+from stream_server.auth import ANONYMOUS, Authenticator, Role
+from stream_server.bus import RedisBus
+from stream_server.calls import Calls
+from stream_server.capacity import measure
 from stream_server.config import Config, url
 from stream_server.connection import SpeakingConnection
-from stream_server.http import STREAM, Site, response
+from stream_server.cores import cores
+from stream_server.dialect import Native
+from stream_server.gate import Gate
+from stream_server.http import HEALTH, MONITOR, STREAM, Site, response, unauthorized_response
+from stream_server.hub import Hub
+from stream_server.metrics import Metrics
+from stream_server.monitor import Monitor
 from stream_server.scheduler import Scheduler
 from stream_server.stream import Stream
+from stream_server.telephony import DIALECTS
+from stream_server.telephony.door import Door
+from stream_server.tls import Certificate
+from stream_server.wire import Wire
 
 PING_INTERVAL_S = 20.0
 CLOSE_TIMEOUT_S = 5.0
 OPEN_TIMEOUT_S = 10.0
 MAX_QUEUED_FRAMES = 4  # of a connection, before its reading pauses: at most 4 MiB
+SPARE_CONNECTIONS: Final = 100  # beyond two for each session: dashboards, scrapes, who is refused
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +59,59 @@ class Server:
 
     def __init__(self, engine: Engine, config: Config) -> None:
         self.config = config
-        self.admission = Admission(config.max_sessions)
-        self._engine = engine
-        self._scheduler = Scheduler(engine, config.workers)
-        self._site = Site(engine.contract, engine.device, config, self.admission)
+        self.metrics = Metrics()
+        self.admission = Admission(
+            config.max_sessions or measure(engine, config.workers, cores()),
+            max_per_address=config.max_sessions_per_address,
+            refused=self.metrics.refused,
+        )
+        self.metrics.follow(lambda: self.admission.active, lambda: self.admission.max_sessions)
+        self.metrics.model(engine.contract, engine.device)
+        self._authenticator = Authenticator(config)
+        self._gate = Gate(config, self.admission, self._authenticator)
+        self._certificate = (
+            Certificate(config.tls_cert, config.tls_key)
+            if config.tls_cert is not None and config.tls_key is not None
+            else None
+        )
+        self._door = Door(config)
+        self.hub = Hub(config.ring_events, self.metrics)
+        self._bus = None
+        if config.bus != "memory":
+            password = config.bus_password()
+            self._bus = RedisBus(
+                config.bus, self.hub, ring_events=config.ring_events, password=password
+            )
+            self.hub.bus = self._bus
+        self.metrics.subscribers.set_function(lambda: self.hub.subscribers)
+        self._scheduler = Scheduler(engine, config.workers, self.metrics)
+        self._calls = Calls(
+            engine,
+            self._scheduler,
+            self.hub,
+            grace_s=config.resume_grace_s,
+            max_parked=self.admission.max_sessions,
+            analyzable=config.analyzable,
+        )
+        self._site = Site(
+            engine.contract,
+            engine.device,
+            config,
+            self.admission,
+            self._authenticator,
+            self.metrics,
+        )
         self._streams: dict[asyncio.Task[None], Stream] = {}
+        self._monitors: set[asyncio.Task[None]] = set()
         self._listener: WebSocketServer | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
         """The base address, with the port that was taken."""
         assert self._listener is not None
-        return url(self.config.host, next(iter(self._listener.sockets)).getsockname()[1])
+        scheme = "ws" if self._certificate is None else "wss"
+        return url(self.config.host, next(iter(self._listener.sockets)).getsockname()[1], scheme)
 
     async def listen(self) -> None:
         """Starts to listen.
@@ -62,13 +120,16 @@ class Server:
             ConfigurationError: the address cannot be taken.
         """
         config = self.config
+        limit = config.max_connections or 2 * self.admission.max_sessions + SPARE_CONNECTIONS
+        doors = Doors(limit, self.metrics.refused)
         try:
             self._listener = await serve(
                 self._handle,
                 config.host,
                 config.port,
                 process_request=self._process_request,
-                create_connection=SpeakingConnection,
+                create_connection=cast(Any, partial(SpeakingConnection, doors=doors)),
+                ssl=None if self._certificate is None else self._certificate.context,
                 compression=None,
                 server_header=None,
                 open_timeout=OPEN_TIMEOUT_S,
@@ -85,6 +146,24 @@ class Server:
                 f"cannot listen on {config.host} port {config.port} ({reason}): "
                 "choose another --port, or end what listens there"
             ) from error
+        self._background.append(asyncio.create_task(self.metrics.watch_loop()))
+        if self._bus is not None:
+            self._background.append(asyncio.create_task(self._bus.run()))
+        log.info("up to %d sessions at once", self.admission.max_sessions)
+
+    def reload(self, config: Config) -> None:
+        """Takes other tokens and keys, and reads the certificate again, for the connections to come.
+
+        Where something is wrong with either, the log says so, and the old stays. No other setting
+        changes while the server runs.
+        """
+        try:
+            self._authenticator.reload(config)
+            log.info("tokens were read again")
+        except ConfigurationError as error:
+            log.error("tokens were not read again, the old ones stay: %s", error)
+        if self._certificate is not None:
+            self._certificate.reload()
 
     async def drain(self) -> None:
         """Ends well: no new sessions, running ones get their results; then closes what is left."""
@@ -92,49 +171,117 @@ class Server:
         log.info("draining %d sessions", len(self._streams))
         for stream in self._streams.values():
             stream.drain()
-        if self._streams:
-            await asyncio.wait(self._streams, timeout=self.config.drain_timeout_s)
-        if self._streams:
+        self._calls.drain()
+        try:
+            async with asyncio.timeout(self.config.drain_timeout_s):
+                if self._streams:
+                    await asyncio.wait(self._streams)
+                await self._calls.settled()
+                if self._bus is not None:
+                    await self._bus.flushed()
+        except TimeoutError:
             log.warning("%d sessions did not end in time and are cut off", len(self._streams))
+        self.hub.close()  # subscribers hear how the last call ended, and then that this is all
+        if self._monitors:
+            await asyncio.wait(self._monitors, timeout=CLOSE_TIMEOUT_S)
 
     async def close(self) -> None:
         """Stops listening, closes every connection and ends the threads."""
         if self._listener is not None:
             self._listener.close()
-            for task in self._streams:
+            for task in (*self._streams, *self._monitors):
                 task.cancel()
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await self._listener.wait_closed()
             except TimeoutError:
                 log.warning("some connections did not close in time and are cut off")
+        await self._calls.close()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         self._scheduler.close()
 
-    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answers plain HTTP; None lets the handshake go on.
-
-        A browser cannot see an HTTP refusal, so one that a session will be refused to is let through
-        and told over the WebSocket.
-        """
+    async def _process_request(
+        self, connection: ServerConnection, request: Request
+    ) -> Response | None:
+        """Answers plain HTTP; None lets the handshake go on."""
+        assert isinstance(connection, SpeakingConnection)
+        path = request.path.split("?")[0]
+        if path in HEALTH:
+            return self._site.respond(request)
+        if (refusal := self._gate.arrive(connection, request)) is not None:
+            return refusal
         upgrades = request.headers.get_all("Upgrade")  # `get` raises where there are two
         upgrade = any("websocket" in value.lower() for value in upgrades)
-        if not upgrade or request.path.split("?")[0] != STREAM:
+        if not upgrade or path not in (STREAM, MONITOR, *DIALECTS):
             return self._site.respond(request)
-        refusal = self.admission.refusal()
-        if refusal is not None and "Origin" not in request.headers:
-            return response(HTTPStatus.SERVICE_UNAVAILABLE, refusal + "\n", {"Retry-After": "5"})
-        return None
+        if self._door.signed(path):
+            return await self._admit_signed(connection, path, request)
+        if path == MONITOR:
+            return self._gate.enter(connection, request, Role.MONITOR, slot=False)
+        return self._gate.enter(connection, request, Role.PUBLISH, later=path in DIALECTS)
+
+    async def _admit_signed(
+        self, connection: SpeakingConnection, path: str, request: Request
+    ) -> Response | None:
+        """Lets telephony in that signed its handshake; the time of a refusal says nothing."""
+        due = asyncio.get_running_loop().time() + self._door.delay_s(path)
+        try:
+            connection.principal = self._door.identify(path, request)
+        except MessageError as refusal:
+            self.metrics.refused("unauthorized")
+            await asyncio.sleep(due - asyncio.get_running_loop().time())
+            return unauthorized_response(refusal)
+        full = self.admission.refusal()
+        if full is None:
+            return None
+        self.admission.refuse()
+        return response(HTTPStatus.SERVICE_UNAVAILABLE, full + "\n", {"Retry-After": "5"})
 
     async def _handle(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, SpeakingConnection)
         task = asyncio.current_task()
-        assert task is not None
+        assert task is not None and connection.request is not None
+        path = connection.request.path.split("?")[0]
+        if path == MONITOR:
+            await self._serve_monitor(connection, task)
+            return
+        telephony = path in DIALECTS
+        if isinstance(connection.principal, MessageError) and not telephony:
+            await Wire(connection, Native(), self.config.send_timeout_s).refuse(
+                connection.principal
+            )
+            return
+        dialect = self._door.dialect(path, connection.request) if telephony else Native()
         self._streams[task] = stream = Stream(
-            connection, self._engine, self._scheduler, self.config
+            connection,
+            dialect,
+            self._calls,
+            connection.principal,
+            self.config,
+            self._authenticator.of_token,
         )
+        known = connection.principal
+        principal = ANONYMOUS if isinstance(known, MessageError) else known
         try:
-            await stream.serve(self.admission)
+            await stream.serve(self.admission.slot(principal, connection.address))
         finally:
             del self._streams[task]
+
+    async def _serve_monitor(
+        self, connection: SpeakingConnection, task: asyncio.Task[None]
+    ) -> None:
+        principal = connection.principal
+        if isinstance(principal, MessageError):
+            await Wire(connection, Native(), self.config.send_timeout_s).refuse(principal)
+            return
+        self._monitors.add(task)
+        try:
+            monitor = Monitor(connection, self.hub, self.config.send_timeout_s)
+            await monitor.serve(principal.streams)
+        finally:
+            self._monitors.discard(task)
 
 
 @asynccontextmanager

@@ -1,14 +1,14 @@
-"""One `/v1/stream` connection: messages to the session, its replies to the client.
+"""One connection that carries a call: its messages to the call, the call's answers to it.
 
-Two tasks share a session, both on the event loop: the reader feeds what the client sends, the judge
-takes turns at the scheduler and sends what comes of them. The reader only notes what ends a session; the
-judge first answers for what was heard before, then says so.
+Two tasks share the connection, both on the event loop: the reader obeys what the client says, the sender
+sends what the call's outbox holds. When the connection breaks, the call is parked, and another
+connection may go on with it.
 """
 
 import asyncio
 import logging
-import secrets
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 from websockets.asyncio.server import ServerConnection
@@ -16,26 +16,25 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from emotion.audio import BYTES_PER_SAMPLE
-from emotion.engine import Engine, Window
 from emotion.errors import AudioError, MessageError
 from emotion.messages import (
+    MAX_GAP_S,
     Error,
     Flush,
-    Flushed,
+    Gap,
     Limits,
     Message,
     Start,
     Stop,
     Summary,
-    Warning,
-    encode,
-    parse,
 )
-from emotion.session import Session
-from stream_server.admission import Admission
+from stream_server.auth import Principal, Role
+from stream_server.call import Call, missed_events
+from stream_server.calls import Calls
 from stream_server.config import Config
 from stream_server.connection import CLOSE_CODES
-from stream_server.scheduler import Scheduler
+from stream_server.dialect import Audio, Close, Dialect, Native, Order, Token
+from stream_server.wire import DeafError, Wire
 
 SLICE_S: Final = 0.5  # of audio fed at a time: what the event loop spends on it stays under 2 ms
 FAST_BACKLOG_S: Final = 4.0
@@ -48,280 +47,355 @@ MAX_HOLD_S: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-class _Deaf(Exception):
-    """The client does not read what it is sent; its connection has been cut."""
-
-
 class Stream:
     """Serves one connection.
 
     Args:
         connection: open, nothing read from it yet.
-        engine: what judges.
-        scheduler: where windows wait for their turn.
+        dialect: how the client speaks.
+        calls: where its call is opened or resumed.
+        principal: who connected, or the refusal that stands until a message brings credentials.
+        identify: finds out whose credentials a message brought; raises `unauthorized`.
         config: the server's.
     """
 
     def __init__(
-        self, connection: ServerConnection, engine: Engine, scheduler: Scheduler, config: Config
+        self,
+        connection: ServerConnection,
+        dialect: Dialect,
+        calls: Calls,
+        principal: Principal | MessageError,
+        config: Config,
+        identify: Callable[[str], Principal] | None = None,
     ) -> None:
-        self.id = secrets.token_urlsafe(16)
-        self._connection = connection
-        self._engine = engine
-        self._scheduler = scheduler
+        self._wire = Wire(connection, dialect, config.send_timeout_s)
+        self._calls = calls
+        self._principal = principal
+        self._identify = identify
         self._config = config
-        self._wake = asyncio.Event()  # the session may have something to do
-        self._progress = asyncio.Event()  # a reply was sent
+        self._resumable = isinstance(dialect, Native)  # telephony calls again, it does not resume
+        self._call: Call | None = None
         self._draining = asyncio.Event()
-        self._end: MessageError | ConnectionClosed | _Deaf | None = None  # if not `stop`
-        self._judging = False
-        self._held_since: float | None = None
-        self._now = asyncio.get_running_loop().time
+        self._replaced = asyncio.Event()  # another connection wants the call
+        self._left = asyncio.Event()  # this one has let go of it
 
-    async def serve(self, admission: Admission) -> None:
-        """Serves the connection to its end; raises nothing that the client can cause."""
+    async def serve(self, slot: AbstractContextManager[None]) -> None:
+        """Serves the connection to its end; raises nothing that the client can cause.
+
+        Args:
+            slot: held while the client is served; may refuse it with a MessageError.
+        """
         try:
-            with admission.slot():
+            with slot:
                 await self._serve()
         except MessageError as error:
-            await self._refuse(error)
-        except _Deaf:
-            log.info("session %s: the client does not read and is given up", self.id)
+            self._log(f"{error.code}: {error.message}")
+            await self._wire.refuse(error)
+        except DeafError:
+            self._log("the client does not read and is given up")
         except ConnectionClosed as closed:
-            log.info("session %s: the client went away (%r)", self.id, str(closed))
+            self._log(f"the client went away ({str(closed)!r})")
         except Exception:
-            log.exception("session %s: failed", self.id)
-            reason = (
-                "the server failed to judge this stream; it is in its log under the session's id"
+            log.exception("failed", extra=self._named())
+            await self._wire.refuse(
+                MessageError("internal", "the server failed to serve this connection")
             )
-            await self._refuse(MessageError("internal", f"session {self.id}: {reason}"))
 
     def drain(self) -> None:
-        """Asks for the session's end: it gets its results, a summary, and close code 1001."""
+        """Asks for the call's end: it gets its results, a summary, and close code 1001."""
         self._draining.set()
-        self._wake.set()
+        if self._call is not None:
+            self._call.stop()
+
+    async def give_way(self) -> None:
+        """Lets go of the call, for another connection to go on with it."""
+        self._replaced.set()
+        await self._left.wait()
 
     async def _serve(self) -> None:
-        start = await self._first_message()
-        if start is None:
-            await self._close(CloseCode.GOING_AWAY, "the server is shutting down")
+        first = await self._first_orders()
+        if first is None:
             return
-        self._check_analyzable(start)
-        session = Session(start, self._engine.contract, self._engine.prior(), session_id=self.id)
-        log.info("session %s: started, %s at %d Hz", self.id, start.encoding, start.sample_rate)
-        await self._send(session.started(Limits(idle_timeout_s=self._config.idle_timeout_s)))
-        async with asyncio.TaskGroup() as tasks:
-            reader = tasks.create_task(self._read(session, start))
-            await self._judge(session)
-            reader.cancel()
-        if self._end is not None:
-            raise self._end
-        code = CloseCode.GOING_AWAY if self._draining.is_set() else CloseCode.NORMAL_CLOSURE
-        await self._close(code)
-        log.info("session %s: ended after %.1f s of audio", self.id, session.audio_s)
-
-    async def _first_message(self) -> Start | None:
-        """The client's `start`; None where the server drains before it came."""
-        receive = asyncio.ensure_future(self._connection.recv())
-        drain = asyncio.ensure_future(self._draining.wait())
-        timeout = self._config.start_timeout_s
+        start, early = first
+        call, number = await self._join(start)
         try:
-            await asyncio.wait({receive, drain}, timeout=timeout, return_when="FIRST_COMPLETED")
-            if not receive.done():
-                if self._draining.is_set():
-                    return None
-                raise MessageError("idle", f"no start within {timeout:g} s of connecting")
-            message = receive.result()
+            last = await self._converse(call, number, early)
+        except (ConnectionClosed, DeafError) as lost:
+            self._lost(call, lost)
+            raise
+        except BaseException:
+            self._leave(call)
+            self._calls.forget(call)
+            raise
+        self._leave(call)
+        if last is None:
+            await self._wire.close(CloseCode.POLICY_VIOLATION, "resumed over another connection")
+            return
+        self._log(f"ended after {call.session.audio_s:.1f} s of audio")
+        await self._end(call, last)
+
+    async def _end(self, call: Call, last: Message) -> None:
+        """Closes after the last message; a client that does not confirm may still come back for it."""
+        if isinstance(last, Error):
+            self._calls.forget(call)
+            await self._wire.close(CLOSE_CODES[last.code], last.code)
+            return
+        draining = self._draining.is_set()
+        try:
+            await self._wire.close(CloseCode.GOING_AWAY if draining else CloseCode.NORMAL_CLOSURE)
+        finally:
+            confirmed = self._wire.connection.close_code != CloseCode.ABNORMAL_CLOSURE
+            if confirmed or draining or not self._resumable:
+                self._calls.forget(call)
+            else:
+                self._calls.park(call)
+
+    # --- the beginning ---
+
+    async def _first_orders(self) -> tuple[Start, list[Order]] | None:
+        """`start` and what came with it; None where it will not come."""
+        timeout = self._config.start_timeout_s
+        orders: list[Order] = []
+        try:
+            async with asyncio.timeout(timeout):
+                while not orders:
+                    message = await self._receive_unless_draining()
+                    if message is None:
+                        await self._wire.close(CloseCode.GOING_AWAY, "the server is shutting down")
+                        return None
+                    orders = await self._wire.understand(message)
+                    orders = [order for order in orders if not self._identified(order)]
+        except TimeoutError:
+            raise MessageError("idle", f"no start within {timeout:g} s of connecting") from None
+        first, *early = orders
+        if isinstance(first, Close):
+            await self._wire.close(CloseCode.NORMAL_CLOSURE)
+            return None
+        if isinstance(first, Audio):
+            raise MessageError("bad_message", "a binary frame before start: send start first")
+        if not isinstance(first, Start):
+            raise MessageError("bad_message", "expected start as the first message")
+        return first, early
+
+    def _identified(self, order: Order) -> bool:
+        """Takes credentials that came in a message; whether the order was that."""
+        if isinstance(order, Token) and self._identify is not None:
+            self._principal = self._identify(order.value)
+        return isinstance(order, Token)
+
+    def _owner(self, start: Start) -> str:
+        """The name of who may start this stream.
+
+        Raises:
+            MessageError: `unauthorized`.
+        """
+        if isinstance(self._principal, MessageError):
+            raise self._principal
+        named = None if start.resume else start.stream_id or ""
+        self._principal.require(Role.PUBLISH, named)
+        return self._principal.name
+
+    async def _receive_unless_draining(self) -> str | bytes | None:
+        receive = asyncio.ensure_future(self._wire.connection.recv())
+        drain = asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait({receive, drain}, return_when=asyncio.FIRST_COMPLETED)
+            return receive.result() if receive.done() else None
         finally:
             receive.cancel()
             drain.cancel()
-        if not isinstance(message, str):
-            raise MessageError("bad_message", "a binary frame before start: send start first")
-        start = parse(message)
-        if not isinstance(start, Start):
-            raise MessageError("bad_message", "expected start as the first message")
-        return start
 
-    def _check_analyzable(self, start: Start) -> None:
-        for name in start.analyzed:
-            if name not in self._config.analyzable:
-                allowed = ", ".join(self._config.analyzable)
-                raise MessageError(
-                    "unsupported",
-                    f"start: channel {name!r} may not be analysed here, only {allowed}; "
-                    "name one of these in analyze, or ask the operator to allow it (--analyzable)",
-                )
+    async def _join(self, start: Start) -> tuple[Call, int]:
+        """The call that `start` opens or resumes, and the number of the first message to send."""
+        owner = self._owner(start)
+        if start.resume is None:
+            call, number, missed = self._calls.open(start, owner), 0, 0
+        else:
+            call = self._calls.resume(start.resume, owner)
+            while call.connection is not None:
+                await call.connection.give_way()
+            call.session.resume()
+            number, missed = call.outbox.after(start.resume.last_seq)
+        self._call, call.connection = call, self
+        call.sent(number)
+        resumed = start.resume is not None
+        self._log("resumed" if resumed else f"started, {start.encoding} at {start.sample_rate} Hz")
+        limits = Limits(idle_timeout_s=self._config.idle_timeout_s)
+        try:
+            await self._wire.send(call.started(limits, resumed=resumed))
+            if missed:
+                await self._wire.send(missed_events(missed))
+        except (ConnectionClosed, DeafError) as lost:
+            self._lost(call, lost)
+            raise
+        return call, number
+
+    # --- the end ---
+
+    def _leave(self, call: Call) -> None:
+        if call.connection is self:
+            call.connection = None
+            call.sent(None)
+        self._left.set()
+
+    def _lost(self, call: Call, lost: ConnectionClosed | DeafError) -> None:
+        """The connection is gone: the call waits for its client, unless that closed it on purpose."""
+        self._leave(call)
+        over = isinstance(lost, ConnectionClosed) and (
+            lost.rcvd is not None and lost.rcvd.code == CloseCode.NORMAL_CLOSURE
+        )
+        if over or not self._resumable or self._draining.is_set() or call.failed:
+            self._calls.forget(call)
+        else:
+            self._calls.park(call)
+
+    async def _converse(self, call: Call, number: int, early: Sequence[Order]) -> Message | None:
+        """Reads and sends at the same time.
+
+        Returns:
+            the last message, which has been sent; None where another connection takes over.
+
+        Raises:
+            ConnectionClosed: the connection broke.
+            DeafError: the client does not read.
+        """
+        reader = asyncio.create_task(self._read(call, early))
+        sender = asyncio.create_task(self._send_all(call, number))
+        replaced = asyncio.create_task(self._replaced.wait())
+        tasks: set[asyncio.Task[object]] = {reader, sender, replaced}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if sender.done():
+                return sender.result()
+            if reader.done():
+                reader.result()
+            return None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- the reader ---
 
-    async def _read(self, session: Session, start: Start) -> None:
-        """Feeds the session and obeys the client, until it is cancelled or something ends."""
+    async def _read(self, call: Call, early: Sequence[Order]) -> None:
+        """Obeys the client until the connection closes or this is cancelled."""
         try:
+            for order in early:
+                await self._obey(call, order)
             while True:
-                message = await self._receive(session)
-                if self._draining.is_set():
-                    pass  # what comes now comes too late, through no fault of the client
-                elif isinstance(message, str):
-                    await self._obey(session, message)
-                elif session.stopped:
-                    await self._tell("audio after stop: open a new stream")
-                else:
-                    await self._hear(session, start, message)
+                message = await self._receive(call)
+                if not self._draining.is_set():  # else it comes too late, by no fault of the client
+                    await self._understand(call, message)
                 await asyncio.sleep(0)  # others' turns come between frames that are already here
         except AudioError as error:
-            self._end = MessageError("bad_audio", str(error))
-        except (MessageError, ConnectionClosed, _Deaf) as end:
-            self._end = end
-        self._wake.set()
+            call.fail(MessageError("bad_audio", str(error)))
+        except MessageError as error:
+            call.fail(error)
+        except ConnectionClosed:
+            for order in self._wire.dialect.closed():
+                await self._obey(call, order)
+            raise
+        await self._wire.discard()
 
-    async def _receive(self, session: Session) -> str | bytes:
+    async def _receive(self, call: Call) -> str | bytes:
         # After `stop` it is the client that waits.
-        timeout = None if session.stopped else self._config.idle_timeout_s
+        timeout = None if call.session.stopped else self._config.idle_timeout_s
         try:
             async with asyncio.timeout(timeout):
-                return await self._connection.recv()
+                return await self._wire.connection.recv()
         except TimeoutError:
             raise MessageError(
                 "idle",
                 f"nothing came for {timeout:g} s: send audio, or keepalive while there is none",
             ) from None
 
-    async def _hear(self, session: Session, start: Start, data: bytes) -> None:
+    async def _understand(self, call: Call, message: str | bytes) -> None:
+        """Obeys a message; one that is not of the protocol is answered and does not end the call."""
+        try:
+            orders = await self._wire.understand(message)
+        except MessageError as error:
+            await self._wire.send(Error(code=error.code, message=error.message, fatal=False))
+            return
+        for order in orders:
+            await self._obey(call, order)
+
+    async def _obey(self, call: Call, order: Order) -> None:
+        if isinstance(order, Start):
+            await self._wire.tell("start came twice: open a new stream")
+        elif call.session.stopped:
+            what = "audio" if isinstance(order, Audio) else "a message"
+            await self._wire.tell(f"{what} after stop: open a new stream")
+        elif isinstance(order, Audio):
+            await self._hear(call, order.data)
+        elif isinstance(order, Gap):
+            await self._skip(call, order.samples)
+        elif isinstance(order, Flush):
+            call.flush(order.id)
+            while call.busy:  # so a client cannot pile up flushes
+                await call.progress()
+        elif isinstance(order, Stop):
+            call.stop()
+
+    async def _hear(self, call: Call, data: bytes) -> None:
+        start = call.start
         frame = BYTES_PER_SAMPLE[start.encoding] * len(start.channels)
         size = round(SLICE_S * start.sample_rate) * frame
         for first in range(0, len(data), size):
             if self._draining.is_set():
                 return
-            session.feed(data[first : first + size], self._now())
-            self._wake.set()
-            await self._hold(session)
+            call.feed(data[first : first + size])
+            await self._hold(call)
             if len(data) > size:
                 await asyncio.sleep(0)  # others' turns come between the slices of a long frame
 
-    async def _hold(self, session: Session) -> None:
+    async def _skip(self, call: Call, samples: int) -> None:
+        """Hears a gap, in slices."""
+        size = round(SLICE_S * call.start.sample_rate)
+        if samples > MAX_GAP_S * call.start.sample_rate:
+            await self._wire.tell(
+                f"gap: {samples} samples: expected at most {MAX_GAP_S:g} s at a time"
+            )
+            return
+        for first in range(0, samples, size):
+            call.gap(min(size, samples - first))
+            await self._hold(call)
+            await asyncio.sleep(0)
+
+    async def _hold(self, call: Call) -> None:
         """Does not read on while the session has more to judge than it may pile up.
 
         With a long hop much may be unjudged and yet nothing be due: then more audio is what it needs.
         """
-        self._held_since = began = self._now()
-        while self._too_much(session):
-            self._progress.clear()
+        call.hold()
+        while self._too_much(call):
             try:
                 async with asyncio.timeout(MAX_HOLD_S):
-                    await self._progress.wait()
+                    await call.progress()
             except TimeoutError:
-                if session.unjudged_s < MAX_BACKLOG_S:
+                if call.session.unjudged_s < MAX_BACKLOG_S:
                     break
-        self._held_since = None
-        session.held(self._now() - began)
+        call.release()
 
-    def _too_much(self, session: Session) -> bool:
-        if self._draining.is_set() or not self._busy(session):
+    def _too_much(self, call: Call) -> bool:
+        if self._draining.is_set() or not call.busy:
             return False
-        limit = MAX_BACKLOG_S if self._live(session) else FAST_BACKLOG_S
-        return session.unjudged_s > limit
+        return call.session.unjudged_s > (MAX_BACKLOG_S if call.live else FAST_BACKLOG_S)
 
-    def _live(self, session: Session) -> bool:
-        """Whether audio comes at the pace of speech; while reading is held, the clock stands still."""
-        return session.live(self._now() if self._held_since is None else self._held_since)
+    # --- the sender ---
 
-    async def _obey(self, session: Session, text: str) -> None:
-        """Does what a control message says; one that cannot be obeyed does not end the session."""
-        try:
-            message = parse(text)
-        except MessageError as error:
-            await self._send(Error(code=error.code, message=error.message, fatal=False))
-            return
-        if session.stopped or isinstance(message, Start):
-            second = "start came twice" if isinstance(message, Start) else "a message after stop"
-            await self._tell(f"{second}: open a new stream")
-        elif isinstance(message, Flush):
-            session.flush(message.id)
-            await self._answered(session)
-        elif isinstance(message, Stop):
-            self._stop(session)
+    async def _send_all(self, call: Call, number: int) -> Message:
+        """Sends the outbox from a message's number on; the last message, once it has been sent."""
+        while True:
+            message = await call.outbox.get(number)
+            await self._wire.send(message)
+            number += 1
+            call.sent(number)
+            if isinstance(message, Summary) or (isinstance(message, Error) and message.fatal):
+                return message
 
-    async def _answered(self, session: Session) -> None:
-        """Waits until the judge has nothing left to do: so a client cannot pile up flushes."""
-        self._wake.set()
-        while self._busy(session):
-            self._progress.clear()
-            await self._progress.wait()
+    def _named(self) -> dict[str, str]:
+        """For the log: which session."""
+        return {"session": self._call.session.id if self._call else "-"}
 
-    def _busy(self, session: Session) -> bool:
-        """Whether the judge has something to do."""
-        return session.ready or self._judging
-
-    def _stop(self, session: Session) -> None:
-        if not session.stopped:
-            session.stop()
-            self._wake.set()
-
-    # --- the judge ---
-
-    async def _judge(self, session: Session) -> None:
-        """Judges and sends all that the session hands out, until its summary or what ended it."""
-        try:
-            while not session.closed:
-                await self._wake.wait()
-                self._wake.clear()
-                if self._draining.is_set():
-                    self._stop(session)
-                while session.ready and not isinstance(self._end, ConnectionClosed | _Deaf):
-                    await self._next(session)
-                if self._end is not None:
-                    return
-        except (MessageError, ConnectionClosed, _Deaf) as end:
-            self._end = end
-
-    async def _next(self, session: Session) -> None:
-        self._judging = True
-        item, judgement = await self._scheduler.judge(
-            lambda: session.poll(self._now()), live=self._live(session)
-        )
-        if isinstance(item, Window) and judgement is not None:
-            await self._send(session.finish(item, judgement, self._now()))
-        elif isinstance(item, Flushed | Summary | Warning):
-            await self._send(item)
-        self._judging = False
-        self._progress.set()
-
-    # --- the client ---
-
-    async def _tell(self, reason: str) -> None:
-        """Says what could not be obeyed; the session goes on."""
-        await self._send(Error(code="bad_message", message=reason, fatal=False))
-
-    async def _send(self, message: Message) -> None:
-        try:
-            async with asyncio.timeout(self._config.send_timeout_s):
-                await self._connection.send(encode(message))
-        except TimeoutError:
-            self._connection.transport.abort()
-            raise _Deaf from None
-
-    async def _close(self, code: int, reason: str = "") -> None:
-        """Closes the connection, and reads on meanwhile: the client's answer comes behind its audio."""
-        try:
-            async with asyncio.timeout(self._config.send_timeout_s), asyncio.TaskGroup() as tasks:
-                discarding = tasks.create_task(self._discard())
-                await self._connection.close(code, reason)
-                discarding.cancel()
-        except TimeoutError:
-            self._connection.transport.abort()
-            raise _Deaf from None
-
-    async def _discard(self) -> None:
-        with suppress(ConnectionClosed):
-            while True:
-                await self._connection.recv()
-                await asyncio.sleep(0)
-
-    async def _refuse(self, error: MessageError) -> None:
-        """Says what went wrong, and closes with the code that belongs to it."""
-        log.info("session %s: %s: %s", self.id, error.code, error.message)
-        try:
-            await self._send(Error(code=error.code, message=error.message, fatal=True))
-            await self._close(CLOSE_CODES[error.code], error.code)
-        except (ConnectionClosed, _Deaf):
-            log.debug("session %s: the client did not wait for the reason", self.id)
+    def _log(self, text: str) -> None:
+        log.info(text, extra=self._named())

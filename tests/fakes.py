@@ -16,7 +16,8 @@ import numpy.typing as npt
 from emotion.contract import Contract, pack, to_metadata
 from emotion.engine import Engine, Window
 from emotion.labels import EMOTIONS
-from emotion.messages import Emotion, Event, Flushed, Silence, Summary, Warning, start_from
+from emotion.messages import Emotion, Event, Flushed, Silence, Summary, Warning
+from emotion.parsing import start_from
 from emotion.session import Session
 from emotion.vad import FRAME, MEMORY_FRAMES, VoiceTrack
 
@@ -210,6 +211,12 @@ def new_session(engine: Engine, *, may_skip: bool = True, **fields: Any) -> Sess
     return Session(
         start_from(**fields), engine.contract, engine.prior(), session_id="s", may_skip=may_skip
     )
+
+
+def summary_of(**fields: Any) -> Summary:
+    """The summary of `new_session`'s session."""
+    whole = {"windows": 0, "inferred": 0, "silent": 0, "skipped": 0, "dominant": {"mono": None}}
+    return Summary(id="s:end", session_id="s", stream_id="s", **whole | fields)  # type: ignore[arg-type]
 
 
 def judge_all(session: Session, engine: Engine, now: float = 0.0) -> Iterator[Item]:

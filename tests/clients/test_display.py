@@ -10,15 +10,15 @@ from clients.display import JsonLines, Lines, choose
 from emotion.labels import EMOTIONS
 from emotion.messages import (
     Emotion,
-    Limits,
+    Error,
     Message,
-    Model,
     Silence,
     Smoothed,
     Started,
-    Summary,
     Warning,
 )
+from tests.clients import scripts
+from tests.fakes import summary_of
 
 
 def shown(*messages: Message, width: int = 100) -> list[str]:
@@ -32,22 +32,7 @@ def shown(*messages: Message, width: int = 100) -> list[str]:
 
 
 def started(*analyze: str) -> Started:
-    return Started(
-        session_id="s",
-        stream_id="s",
-        encoding="pcm_s16le",
-        sample_rate=16_000,
-        channels=analyze,
-        analyze=analyze,
-        window_s=3,
-        hop_s=1,
-        vad=True,
-        adapt=False,
-        metadata={},
-        smoothing_half_life_s=2,
-        model=Model(name="stream", version="1", labels=EMOTIONS),
-        limits=Limits(),
-    )
+    return scripts.started(channels=analyze, analyze=analyze)
 
 
 def emotion(label: str, confidence: float, **fields: Any) -> Emotion:
@@ -130,8 +115,8 @@ def test_silence_and_warnings_have_lines_too() -> None:
 def test_the_summary_counts_and_names_what_dominated(
     dominant: dict[str, str | None], said: str
 ) -> None:
-    summary = Summary(audio_s=9, windows=9, inferred=6, silent=2, skipped=1, dominant=dominant)
-    (line,) = shown(summary)
+    end = summary_of(audio_s=9, windows=9, inferred=6, silent=2, skipped=1, dominant=dominant)
+    (line,) = shown(end)
     assert "9.0 s, 9 windows: 6 judged, 2 silent, 1 skipped" in line
     assert line.endswith(said)
 
@@ -145,3 +130,23 @@ def test_json_where_nobody_watches_and_lines_at_a_terminal(
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert isinstance(choose(False, "a"), Lines)
     assert isinstance(choose(True, "a"), JsonLines)
+
+
+def test_a_session_that_goes_on_has_no_second_heading() -> None:
+    again = scripts.started(resumed=True)
+    assert shown(again) == []
+
+
+def test_what_happened_to_the_connection_is_said_between_the_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen = io.StringIO()
+    Lines(Console(file=screen, width=100), "a").notice("the connection broke")
+    assert screen.getvalue() == "  the connection broke\n"
+    JsonLines().notice("the connection broke")
+    assert capsys.readouterr() == ("", "notice: the connection broke\n")
+
+
+def test_an_error_that_ends_nothing_is_a_line() -> None:
+    (line,) = shown(Error(code="bad_message", message="what?", fatal=False))
+    assert line == "  what?"

@@ -12,19 +12,20 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
-from clients import stream_file
-from clients.stream_file import paced, stream_url
-from emotion.errors import ConfigurationError
-from emotion.messages import Error, Start, Summary, encode, parse
+from clients import link, stream_file
+from clients.stream_file import paced
+from emotion.messages import Error, Start, encode
+from emotion.parsing import parse
 from tests.clients.conftest import Ran
+from tests.clients.scripts import break_off, hear_start, say, silence, started
+from tests.fakes import summary_of
 
 Client = Callable[..., Ran]
 Stub = Callable[..., str]
 Wav = Callable[..., Path]
 
-SUMMARY = encode(
-    Summary(audio_s=1, windows=0, inferred=0, silent=0, skipped=0, dominant={"mono": None})
-)
+SUMMARY = encode(summary_of(audio_s=1))
+NOTHING = encode(summary_of(audio_s=0))
 
 
 class Clock:
@@ -64,20 +65,6 @@ async def test_a_frame_that_is_late_does_not_delay_those_after_it() -> None:
 
 async def test_without_an_interval_nothing_waits() -> None:
     assert await sent_at(3, 0.0, {0: 0.5}) == [0, 0.5, 0.5]
-
-
-@pytest.mark.parametrize("base", ["ws://h:1", "ws://h:1/", "ws://h:1/v1/stream"])
-def test_the_path_is_appended_once(base: str) -> None:
-    assert stream_url(base) == "ws://h:1/v1/stream"
-    assert stream_url("wss://[::1]") == "wss://[::1]/v1/stream"
-
-
-@pytest.mark.parametrize(
-    "url", ["", "h:1", "http://h", "ws://", "ws://h:x", "ws://h/other", "ws://h?token=a", "ws://["]
-)
-def test_what_is_no_address_of_a_server_is_refused(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="expected ws://HOST:PORT"):
-        stream_url(url)
 
 
 class Heard:
@@ -214,8 +201,13 @@ def test_an_unknown_host_is_one_line_that_says_so(
 @pytest.mark.parametrize(
     ("code", "said"), [(1001, "shutting down"), (1011, "close code 1011"), (None, "broke")]
 )
-def test_a_connection_that_ends_in_the_middle_is_said(
-    client: Client, stub: Stub, wav: Wav, code: int | None, said: str
+def test_a_connection_that_ends_in_the_middle_and_cannot_be_resumed_is_said(
+    client: Client,
+    stub: Stub,
+    wav: Wav,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int | None,
+    said: str,
 ) -> None:
     async def handler(connection: ServerConnection) -> None:
         await connection.recv()
@@ -223,12 +215,41 @@ def test_a_connection_that_ends_in_the_middle_is_said(
         if code is None:
             connection.transport.abort()
         else:
-            await connection.send(SUMMARY)  # of what came so far: not the end of this file
+            await connection.send(NOTHING)  # of what came so far: not the end of this file
             await connection.close(code)
 
+    monkeypatch.setattr(link, "RESUME_GRACE_S", 0.1)
     ran = client("file", wav(30), "--url", stub(handler))
     assert ran.code == 2
-    assert said in ran.error
+    assert said in ran.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("speed", ["1", "max"])
+def test_a_connection_that_breaks_is_resumed_and_that_is_said(
+    client: Client, stub: Stub, wav: Wav, speed: str
+) -> None:
+    begun = list[Start]()
+
+    async def handler(connection: ServerConnection) -> None:
+        begun.append(await hear_start(connection))
+        if len(begun) == 1:
+            await say(connection, started())
+            await connection.recv()
+            await say(connection, silence(1, 0.1))
+            await break_off(connection)
+            return
+        await say(connection, started(resumed=True, received_samples=1600), silence(1, 0.1))
+        async for message in connection:
+            if isinstance(message, str):
+                await connection.send(SUMMARY)
+
+    ran = client("file", wav(1), "--url", stub(handler), "--speed", speed)
+    assert ran.code == 0
+    types = [message["type"] for message in ran.messages]
+    assert types == ["started", "silence", "started", "summary"]
+    assert begun[1].resume is not None and begun[1].resume.last_seq == 1
+    broke, again = ran.err.splitlines()
+    assert "notice: the connection broke" in broke and "connected again" in again
 
 
 def test_what_is_not_of_the_protocol_is_one_line(client: Client, stub: Stub, wav: Wav) -> None:

@@ -31,9 +31,8 @@ from emotion.messages import (
     Warning,
     decode_server,
     encode,
-    parse,
-    start_from,
 )
+from emotion.parsing import parse, start_from
 
 
 def start(**fields: Any) -> str:
@@ -148,7 +147,7 @@ def test_json_that_is_no_object_is_refused(text):
 @pytest.mark.parametrize("kind", [None, 7, [], {}, True, 10**30])
 def test_a_type_that_is_no_text_is_refused(kind):
     assert (
-        "expected a text, one of start, flush, keepalive, stop"
+        "expected a text, one of start, flush, keepalive, gap, stop"
         in refused(json.dumps({"type": kind})).message
     )
 
@@ -162,7 +161,7 @@ def test_a_missing_type_is_refused():
     [
         ("strat", "did you mean 'start'?"),
         ("Start", "did you mean 'start'?"),
-        ("xyz", "known are start, flush, keepalive, stop"),
+        ("xyz", "known are start, flush, keepalive, gap, stop"),
         ("", "known are"),
         ("emotion", "known are"),
     ],
@@ -361,6 +360,7 @@ def test_sequences_of_python_become_tuples():
 PROBABILITIES = dict.fromkeys(EMOTIONS, 0.125)
 SERVER_MESSAGES = [
     Started(
+        id="s:0",
         session_id="s",
         stream_id="call-7",
         encoding="mulaw",
@@ -402,7 +402,17 @@ SERVER_MESSAGES = [
         latency_ms=1.0,
     ),
     Flushed(id="x"),
-    Summary(audio_s=2.5, windows=2, inferred=1, silent=1, skipped=0, dominant={"customer": None}),
+    Summary(
+        id="s:end",
+        session_id="s",
+        stream_id="call-7",
+        audio_s=2.5,
+        windows=2,
+        inferred=1,
+        silent=1,
+        skipped=0,
+        dominant={"customer": None},
+    ),
     Warning(code="skipped_windows", message="m", count=3),
     Warning(code="too_fast", message="m"),
     Error(code="bad_audio", message="m", fatal=True),

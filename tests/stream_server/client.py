@@ -1,9 +1,11 @@
 """A bare client for the tests: says what it is told, hears everything, knows no library of ours."""
 
 import asyncio
+import http.client
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import urlparse
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -69,5 +71,28 @@ def of_type(messages: Iterable[dict[str, Any]], *kinds: str) -> list[dict[str, A
 
 def without_clock(messages: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Events without what differs from run to run: ids and latency."""
-    clock = ("id", "stream_id", "latency_ms")
+    clock = ("id", "session_id", "stream_id", "latency_ms")
     return [{k: v for k, v in message.items() if k not in clock} for message in messages]
+
+
+async def ask(
+    url: str, path: str, method: str = "GET", headers: dict[str, str] | None = None
+) -> tuple[int, bytes, dict[str, str]]:
+    """A plain HTTP request: the status, the body and the headers of the answer."""
+
+    def request() -> tuple[int, bytes, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", urlparse(url).port, timeout=20)
+        connection.request(method, path, headers=headers or {})
+        answer = connection.getresponse()
+        result = answer.status, answer.read(), dict(answer.getheaders())
+        connection.close()
+        return result
+
+    return await asyncio.to_thread(request)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Waits until the condition holds; fails after a while."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 (what is waited for has no event)
+            await asyncio.sleep(0.01)

@@ -1,7 +1,6 @@
 """Plain HTTP on the same port."""
 
 import asyncio
-import http.client
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from emotion.engine import Engine
 from stream_server.config import Config
 from stream_server.server import Server, running
+from tests.stream_server.client import ask
 
 
 @pytest.fixture
@@ -20,57 +20,44 @@ async def server(engine: Engine) -> AsyncIterator[Server]:
         yield server
 
 
-async def ask(server: Server, path: str, method: str = "GET") -> tuple[int, bytes, dict[str, str]]:
-    def request() -> tuple[int, bytes, dict[str, str]]:
-        port = urlparse(server.url).port
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.request(method, path)
-        answer = connection.getresponse()
-        result = answer.status, answer.read(), dict(answer.getheaders())
-        connection.close()
-        return result
-
-    return await asyncio.to_thread(request)
-
-
 async def test_a_server_that_listens_is_alive_and_ready(server: Server) -> None:
-    assert (await ask(server, "/healthz"))[:2] == (200, b"alive\n")
-    assert (await ask(server, "/readyz"))[:2] == (200, b"ready\n")
+    assert (await ask(server.url, "/healthz"))[:2] == (200, b"alive\n")
+    assert (await ask(server.url, "/readyz"))[:2] == (200, b"ready\n")
 
 
 async def test_a_draining_server_is_alive_and_not_ready(server: Server) -> None:
     await server.drain()
-    assert (await ask(server, "/healthz"))[0] == 200
-    assert (await ask(server, "/readyz"))[:2] == (503, b"shutting down\n")
+    assert (await ask(server.url, "/healthz"))[0] == 200
+    assert (await ask(server.url, "/readyz"))[:2] == (503, b"shutting down\n")
 
 
 async def test_info_names_the_model_and_the_limits(server: Server) -> None:
-    status, body, headers = await ask(server, "/v1/info?pretty")
+    status, body, headers = await ask(server.url, "/v1/info?pretty")
     info: dict[str, Any] = json.loads(body)
     assert status == 200 and headers["Content-Type"] == "application/json"
     assert info["model"]["name"] == "fake" and info["model"]["labels"][4] == "angry"
-    assert info["sessions"] == {"active": 0, "max": 100}
+    assert info["sessions"] == {"active": 0, "max": server.admission.max_sessions}
     assert info["analyzable"] == ["customer", "mono", "left", "right"]
     assert info["limits"]["idle_timeout_s"] == 30.0
 
 
 async def test_head_has_no_body(server: Server) -> None:
-    status, body, headers = await ask(server, "/v1/info", "HEAD")
+    status, body, headers = await ask(server.url, "/v1/info", "HEAD")
     assert status == 200 and body == b"" and int(headers["Content-Length"]) > 0
 
 
 async def test_the_root_says_where_to_go(server: Server) -> None:
-    status, body, _ = await ask(server, "/")
+    status, body, _ = await ask(server.url, "/")
     assert status == 200 and b"/v1/stream" in body
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/../pyproject.toml", "/%2e%2e/x", "/v1"])
 async def test_an_unknown_path_is_not_found(server: Server, path: str) -> None:
-    assert (await ask(server, path))[0] == 404
+    assert (await ask(server.url, path))[0] == 404
 
 
 async def test_another_method_is_refused(server: Server) -> None:
-    status, _, headers = await ask(server, "/v1/info", "DELETE")
+    status, _, headers = await ask(server.url, "/v1/info", "DELETE")
     assert status == 405 and headers["Allow"] == "GET, HEAD"
 
 
@@ -89,5 +76,5 @@ async def test_a_header_that_comes_twice_is_refused_without_a_word_in_the_log(
 
 
 async def test_the_stream_without_a_websocket_says_what_it_is(server: Server) -> None:
-    status, body, _ = await ask(server, "/v1/stream")
+    status, body, _ = await ask(server.url, "/v1/stream")
     assert status == 426 and b"ws://" in body

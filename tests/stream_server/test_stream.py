@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,12 +16,17 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 import emotion.session
+import stream_server.calls
 import stream_server.server
 import stream_server.stream
 from emotion.engine import Engine, Judgement, Window
 from emotion.session import Session
 from stream_server.admission import Admission
+from stream_server.auth import ANONYMOUS
+from stream_server.calls import Calls
 from stream_server.config import Config
+from stream_server.dialect import Native
+from stream_server.hub import Hub
 from stream_server.scheduler import Scheduler
 from stream_server.server import Server, running
 from stream_server.stream import Stream
@@ -34,6 +40,7 @@ from tests.stream_server.client import (
     hear_one,
     of_type,
     say,
+    until,
     without_clock,
 )
 
@@ -280,7 +287,7 @@ async def test_a_full_server_refuses_before_the_upgrade(server: Server) -> None:
 
 async def test_a_full_server_tells_a_browser_over_the_websocket(server: Server) -> None:
     async with dial(server.url), dial(server.url), dial(server.url):
-        messages, code = await converse(server.url, None, origin="http://localhost")
+        messages, code = await converse(server.url, None, origin=server.url.replace("ws:", "http:"))
         assert messages[0]["code"] == "at_capacity" and code == 1013
         assert server.admission.active == 3
 
@@ -304,7 +311,7 @@ async def test_audio_ahead_of_the_clock_is_held_back_not_piled_up(
             super().feed(data, now)
             piles.append(self.unjudged_s)
 
-    monkeypatch.setattr(stream_server.stream, "Session", Watched)
+    monkeypatch.setattr(stream_server.calls, "Session", Watched)
     async with running(Config(port=0), engine) as server:
         messages, _ = await converse(server.url, {"vad": False}, [b"\1\0" * 400_000] * 6)
     assert max(piles) <= stream_server.stream.FAST_BACKLOG_S + stream_server.stream.SLICE_S
@@ -397,6 +404,20 @@ async def test_a_window_that_cannot_be_judged_ends_only_its_own_session(engine: 
         await until(lambda: server.admission.active == 0)
 
 
+@asynccontextmanager
+async def serving(
+    connection: Any, engine: Engine, admission: Admission | None = None, **settings: Any
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A stream that serves this connection."""
+    config = Config(**settings)
+    scheduler = Scheduler(engine, 1)
+    calls = Calls(engine, scheduler, Hub(100))
+    stream = Stream(connection, Native(), calls, ANONYMOUS, config)
+    yield asyncio.create_task(stream.serve((admission or Admission(1)).slot()))
+    await calls.close()
+    scheduler.close()
+
+
 class Deaf:
     """A connection whose client sends but does not read: what is sent to it never leaves."""
 
@@ -404,6 +425,7 @@ class Deaf:
         self.messages = messages
         self.aborted = False
         self.transport = self
+        self.close_code = 1006
 
     async def recv(self) -> str | bytes:
         return self.messages.pop(0) if self.messages else await asyncio.Future()
@@ -421,14 +443,12 @@ class Deaf:
 async def test_many_small_frames_at_once_leave_others_their_turns(engine: Engine) -> None:
     crowd: Any = Deaf(['{"type":"start"}', *[b"\0"] * 1000, '{"type":"stop"}'])
     crowd.send = crowd.close = lambda *_: asyncio.sleep(0)
-    scheduler = Scheduler(engine, 1)
-    serving = asyncio.create_task(Stream(crowd, engine, scheduler, Config()).serve(Admission(1)))
     left = []
-    while not serving.done():
-        await asyncio.sleep(0)
-        left.append(len(crowd.messages))
+    async with serving(crowd, engine) as stream:
+        while not stream.done():
+            await asyncio.sleep(0)
+            left.append(len(crowd.messages))
     assert max(a - b for a, b in pairwise(left)) <= 2
-    scheduler.close()
 
 
 async def test_who_pings_and_does_not_read_is_cut_off(server: Server) -> None:
@@ -455,32 +475,28 @@ async def test_who_pings_and_does_not_read_is_cut_off(server: Server) -> None:
 
 async def test_a_client_that_does_not_read_is_given_up(engine: Engine) -> None:
     deaf: Any = Deaf(['{"type":"start"}', SPEECH])
-    scheduler, admission = Scheduler(engine, 1), Admission(1)
-    stream = Stream(deaf, engine, scheduler, Config(send_timeout_s=0.05))
-    await asyncio.wait_for(stream.serve(admission), 20)
+    admission = Admission(1)
+    async with serving(deaf, engine, admission, send_timeout_s=0.05) as stream:
+        await asyncio.wait_for(stream, 20)
     assert deaf.aborted and admission.active == 0
-    scheduler.close()
 
 
 async def test_a_close_that_waits_for_the_client_to_read_is_given_up(engine: Engine) -> None:
     deaf: Any = Deaf(["{"])
     deaf.send = lambda *_: asyncio.sleep(0)
     deaf.close = lambda *_: asyncio.Future()
-    scheduler = Scheduler(engine, 1)
-    stream = Stream(deaf, engine, scheduler, Config(send_timeout_s=0.05))
-    await asyncio.wait_for(stream.serve(Admission(1)), 20)
+    async with serving(deaf, engine, send_timeout_s=0.05) as stream:
+        await asyncio.wait_for(stream, 20)
     assert deaf.aborted
-    scheduler.close()
 
 
 async def test_a_close_reads_what_the_client_still_sends(engine: Engine) -> None:
     talker: Any = Deaf(["{", *[b"\0"] * 100])
     talker.send = lambda *_: asyncio.sleep(0)
     talker.close = lambda *_: until(lambda: not talker.messages)
-    scheduler = Scheduler(engine, 1)
-    await asyncio.wait_for(Stream(talker, engine, scheduler, Config()).serve(Admission(1)), 20)
+    async with serving(talker, engine) as stream:
+        await asyncio.wait_for(stream, 20)
     assert not talker.messages and not talker.aborted
-    scheduler.close()
 
 
 async def test_what_a_client_says_makes_no_lines_of_its_own_in_the_log(
@@ -539,10 +555,3 @@ async def test_audio_that_comes_while_the_server_drains_is_no_error_of_the_clien
             messages = await listening
     assert [m["type"] for m in messages] == ["emotion", "emotion", "summary"]
     assert connection.close_code == 1001
-
-
-async def until(condition: Any) -> None:
-    """Waits until the condition holds; fails after a while."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 (what is waited for has no event)
-            await asyncio.sleep(0.01)

@@ -1,0 +1,146 @@
+"""All calls of this node: the connected ones, and those that wait for their client to come back."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+
+from emotion.engine import Engine
+from emotion.errors import MessageError
+from emotion.messages import Resume, Start
+from emotion.session import Session
+from stream_server.call import Call
+from stream_server.config import ANALYZABLE_CHANNELS
+from stream_server.hub import Hub
+from stream_server.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+
+class Calls:
+    """Opens, parks, resumes and ends calls.
+
+    Args:
+        engine: what judges.
+        scheduler: where windows wait for their turn.
+        hub: where events are published.
+        grace_s: for how long a call waits for its client.
+        max_parked: calls that may wait.
+        analyzable: names of the channels that may be analysed.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        scheduler: Scheduler,
+        hub: Hub,
+        *,
+        grace_s: float = 30.0,
+        max_parked: int = 100,
+        analyzable: Sequence[str] = ANALYZABLE_CHANNELS,
+    ) -> None:
+        self._engine = engine
+        self._scheduler = scheduler
+        self._hub = hub
+        self._grace_s = grace_s
+        self._max_parked = max_parked
+        self._analyzable = analyzable
+        self._tasks: dict[asyncio.Task[None], Call] = {}
+        self._known: dict[str, Call] = {}
+        self._parked: dict[str, asyncio.TimerHandle] = {}  # oldest first
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def parked(self) -> int:
+        """Calls that wait for their client to come back."""
+        return len(self._parked)
+
+    def open(self, start: Start, owner: str) -> Call:
+        """Begins a call.
+
+        Args:
+            start: checked.
+            owner: name of the principal who opens it.
+
+        Raises:
+            MessageError: `unsupported`: the model cannot do what `start` asks for, or the operator
+                does not allow it.
+        """
+        for name in start.analyzed:
+            if name not in self._analyzable:
+                raise MessageError(
+                    "unsupported",
+                    f"start: channel {name!r} may not be analysed here, only "
+                    f"{', '.join(self._analyzable)}; "
+                    "name one of these in analyze, or ask the operator to allow it (--analyzable)",
+                )
+        session = Session(
+            start,
+            self._engine.contract,
+            self._engine.prior(),
+            session_id=secrets.token_urlsafe(16),
+        )
+        call = Call(session, start, owner, self._scheduler, self._hub)
+        task = asyncio.create_task(call.run(), name=f"call {session.id}")
+        self._hub.metrics.sessions_started.inc()
+        self._tasks[task] = call
+        self._known[session.id] = call
+        task.add_done_callback(self._tasks.pop)
+        return call
+
+    def resume(self, resume: Resume, owner: str) -> Call:
+        """The call that a client comes back to; no longer parked.
+
+        Raises:
+            MessageError: `unknown_session`: there is none, it ended too long ago, or it is another's.
+        """
+        call = self._known.get(resume.session_id)
+        if call is None or call.owner != owner:
+            raise MessageError(
+                "unknown_session",
+                f"resume: no such session, or it ended more than {self._grace_s:g} s "
+                "ago: start a new one",
+            )
+        self._unpark(call)
+        return call
+
+    def park(self, call: Call) -> None:
+        """Keeps a call whose client vanished, for the grace period."""
+        session_id = call.session.id
+        loop = asyncio.get_running_loop()
+        self._parked[session_id] = loop.call_later(self._grace_s, self.forget, call)
+        log.info("waits for its client", extra={"session": session_id})
+        while len(self._parked) > self._max_parked:
+            self.forget(self._known[next(iter(self._parked))])
+
+    def forget(self, call: Call) -> None:
+        """Ends a call for good: what is left of it is still judged for whoever follows it."""
+        self._unpark(call)
+        self._known.pop(call.session.id, None)
+        call.sent(None)
+        call.stop()
+
+    def drain(self) -> None:
+        """Ends the parked calls; the connected ones are for their connections to end."""
+        for session_id in list(self._parked):
+            self.forget(self._known[session_id])
+
+    async def settled(self) -> None:
+        """Waits until every call has been judged to its end."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Cuts off what is still being judged."""
+        for handle in self._parked.values():
+            handle.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _unpark(self, call: Call) -> None:
+        handle = self._parked.pop(call.session.id, None)
+        if handle is not None:
+            handle.cancel()
