@@ -737,3 +737,50 @@ def test_dominant_is_the_label_with_the_largest_mean():
         for label in contract().labels
     }
     assert items[-1].dominant == {"mono": max(means, key=means.get)}
+
+
+# --- gaps and resumption ---
+
+
+def test_a_gap_is_silence_of_its_length():
+    first, rest = int16_bytes(restless(2.3, 8000)), int16_bytes(restless(3.1, 8000, seed=1))
+    with_gap = new_session(ENGINE, sample_rate=8000)
+    with_gap.feed(first, 0.0)
+    with_gap.gap(6000, 0.0)
+    with_gap.feed(rest, 0.0)
+    with_gap.stop()
+    silent = heard(ENGINE, [first + bytes(12_000) + rest], sample_rate=8000)
+    assert plain(events_of(judge_all(with_gap, ENGINE))) == plain(events_of(silent))
+
+
+def test_a_gap_forgets_half_a_sample():
+    session = new_session(ENGINE)
+    session.feed(b"\1", 0.0)
+    session.gap(16_000, 0.0)
+    session.feed(b"\0\1" * 8, 0.0)
+    assert session.started().received_samples == 16_008
+
+
+def test_a_gap_longer_than_a_minute_is_refused_and_changes_nothing():
+    session = new_session(ENGINE, sample_rate=8000)
+    with pytest.raises(MessageError, match="at most 480000"):
+        session.gap(480_001, 0.0)
+    assert session.audio_s == 0
+
+
+def test_no_gap_comes_after_stop():
+    session = new_session(ENGINE)
+    session.stop()
+    with pytest.raises(MessageError, match="after stop"):
+        session.gap(1, 0.0)
+
+
+def test_who_resumes_goes_on_with_a_whole_sample():
+    data = int16_bytes(restless(4.0))
+    session = new_session(ENGINE)
+    session.feed(data[:40_001], 0.0)
+    session.resume()
+    assert session.started(resumed=True).received_samples == 20_000
+    session.feed(data[40_000:], 0.0)
+    session.stop()
+    assert plain(events_of(judge_all(session, ENGINE))) == plain(events_of(heard(ENGINE, [data])))

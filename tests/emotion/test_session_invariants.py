@@ -56,6 +56,7 @@ class Driver(RuleBasedStateMachine):
             adapt=adapt,
         )
         self.data, self.fed, self.now = AUDIO[rate, channels], 0, 0.0
+        self.whole, self.since = 0, 0  # frames up to the last cut, bytes fed until then
         self.out, self.events, self.flushes, self.flushed = None, [], [], []
         self.warnings, self.extra, self.summary = [], 0, None
         self.grid_ends = {name: [] for name in self.names}
@@ -73,6 +74,27 @@ class Driver(RuleBasedStateMachine):
         """Feeds at the pace of speech."""
         self.now += seconds
         self.feed(round(seconds * self.rate) * 2 * self.channels)
+
+    @precondition(lambda self: not self.session.stopped)
+    @rule(samples=st.integers(1, 100_000))
+    def gap(self, samples):
+        self._cut(samples)
+        self.session.gap(samples, self.now)
+
+    @precondition(lambda self: not self.session.stopped)
+    @rule()
+    def resume(self):
+        self._cut(0)
+        self.session.resume()
+        assert self.session.started(resumed=True).received_samples == self.whole
+
+    def _cut(self, samples):
+        """What is left of a split sample is lost here."""
+        self.whole = self._frames() + samples
+        self.since = self.fed
+
+    def _frames(self):
+        return self.whole + (self.fed - self.since) // (2 * self.channels)
 
     @rule(seconds=st.floats(0, 5))
     def wait(self, seconds):
@@ -172,7 +194,7 @@ class Driver(RuleBasedStateMachine):
 
     def _settle(self):
         """Holds the summary against a count of windows from first principles."""
-        frames = self.fed // (2 * self.channels)
+        frames = self._frames()
         total = len(soxr.resample(np.zeros(frames, np.float32), self.rate, 16_000))
         first, last = ceil(1 / self.hop), int(Fraction(total, 16_000) / self.hop)
         on_grid = max(0, last - first + 1)
