@@ -59,12 +59,17 @@ class Outbox:
         self.end += 1
         self._news.set()
 
-    async def get(self, number: int) -> Message:
-        """The message of a number not before `begin`; waits for it."""
+    async def get(self, number: int) -> tuple[int, Message]:
+        """The message of a number, which it waits for, or, where that has gone, the oldest one kept.
+
+        Returns:
+            the number after it, and the message.
+        """
         while number >= self.end:
             self._news.clear()
             await self._news.wait()
-        return self._kept[number - self.begin]
+        number = max(number, self.begin)
+        return number + 1, self._kept[number - self.begin]
 
     def after(self, seq: int) -> tuple[int, int]:
         """Where whoever has the events up to `seq` reads on.

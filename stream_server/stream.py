@@ -386,9 +386,8 @@ class Stream:
     async def _send_all(self, call: Call, number: int) -> Message:
         """Sends the outbox from a message's number on; the last message, once it has been sent."""
         while True:
-            message = await call.outbox.get(number)
+            number, message = await call.outbox.get(number)
             await self._wire.send(message)
-            number += 1
             call.sent(number)
             if isinstance(message, Summary) or (isinstance(message, Error) and message.fatal):
                 return message
