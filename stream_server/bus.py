@@ -74,7 +74,10 @@ class RedisBus:
         self._news = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._last = "0-0"  # the cursor of what was read last
+        self._last = Cursor(0, 0)  # of what was read last
+        self._written = Cursor(0, 0)  # of what this node wrote last
+        self._arrived = asyncio.Event()  # something was read
+        self._doubtful = False  # Redis may have trimmed what was not read yet
         self._recent: OrderedDict[str, None] = OrderedDict()
 
     @property
@@ -104,8 +107,11 @@ class RedisBus:
             await self._client.aclose()
 
     async def flushed(self) -> None:
-        """Waits until everything published has been written."""
+        """Waits until everything published has been written, and read back into this node's ring."""
         await self._empty.wait()
+        while self._last < self._written:
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def _write(self) -> None:
         while True:
@@ -122,7 +128,8 @@ class RedisBus:
             for stream_id, event_id, event in self._writing:
                 fields = {"stream": stream_id, "id": event_id, "event": event}
                 pipeline.xadd(KEY, fields, maxlen=self._ring_events, approximate=True)
-            await pipeline.execute()
+            cursors = await pipeline.execute()
+        self._written = Cursor.parse(cursors[-1])
         self._writing.clear()
 
     async def _read(self) -> None:
@@ -133,28 +140,41 @@ class RedisBus:
     async def _preload(self) -> None:
         """Fills the ring with what Redis keeps, for dashboards that ask for what came before."""
         entries = await self._client.xrevrange(KEY, count=self._ring_events)
-        added = (await self._client.xinfo_stream(KEY))["entries-added"] if entries else 0
+        # Before Redis 7 nobody counts what was ever added: it may then be less than whole.
+        added = (await self._client.xinfo_stream(KEY)).get("entries-added") if entries else 0
         entries.reverse()
-        first = Cursor.parse(entries[0][0]) if entries else Cursor(0, 0)
         whole = added == len(entries)
-        before = Cursor(first.ms, first.number - 1)  # the number -1 sorts after all of ms - 1
-        self._hub.begin(Cursor(0, 0), Cursor(0, 0) if whole else before)
+        lost = Cursor(0, 0) if whole else _before(Cursor.parse(entries[0][0]))
+        self._hub.begin(lost, lost)
         self._append(entries)
 
     async def _read_batch(self) -> None:
-        answer = await self._client.xread({KEY: self._last}, count=BATCH, block=BLOCK_MS)
+        if self._doubtful:
+            await self._look_for_a_hole()
+        answer = await self._client.xread({KEY: str(self._last)}, count=BATCH, block=BLOCK_MS)
         for _, entries in answer:
             self._append(entries)
+            self._doubtful = len(entries) == BATCH
+
+    async def _look_for_a_hole(self) -> None:
+        """Where Redis has trimmed what this node had not read, whoever follows is told of a gap."""
+        oldest = await self._client.xrange(KEY, count=1)
+        if oldest and (first := Cursor.parse(oldest[0][0])) > self._last > Cursor(0, 0):
+            log.warning("%s: events were lost before this node could read them", self._where)
+            self._last = _before(first)
+            self._hub.lose(self._last)
+        self._doubtful = False
 
     def _append(self, entries: list[tuple[str, Mapping[str, str]]]) -> None:
         for cursor, fields in entries:
-            self._last = cursor
+            self._last = Cursor.parse(cursor)
             if self._is_new(fields.get("id", cursor)):
                 event = fields.get("event", "{}")
-                self._hub.append(Cursor.parse(cursor), fields.get("stream", ""), event)
+                self._hub.append(self._last, fields.get("stream", ""), event)
             else:
                 self.repeated += 1
                 self._hub.metrics.bus_duplicates.inc()
+        self._arrived.set()
 
     def _is_new(self, event_id: str) -> bool:
         if event_id in self._recent:
@@ -170,10 +190,13 @@ class RedisBus:
         while True:
             try:
                 await attempt()
-            except self._errors as error:
+            except Exception as error:  # whatever it is, the bus must not die of it
                 if self.connected or pause == FIRST_PAUSE_S:
-                    log.warning("%s: %s; trying again", self._where, type(error).__name__)
+                    expected = isinstance(error, self._errors)
+                    name = type(error).__name__
+                    log.warning("%s: %s; trying again", self._where, name, exc_info=not expected)
                 self.connected = False
+                self._doubtful = True
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             else:
@@ -207,6 +230,7 @@ def _client(url: str, password: str | None) -> tuple[Any, tuple[type[BaseExcepti
             url,
             password=password,
             decode_responses=True,
+            encoding_errors="replace",
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
@@ -216,6 +240,13 @@ def _client(url: str, password: str | None) -> tuple[Any, tuple[type[BaseExcepti
             "bus: expected memory, redis://HOST:PORT/DB, rediss:// or unix://"
         ) from error
     return client, (RedisError, OSError, TimeoutError)
+
+
+def _before(cursor: Cursor) -> Cursor:
+    """The greatest cursor before this one."""
+    if cursor.number:
+        return Cursor(cursor.ms, cursor.number - 1)
+    return Cursor(max(cursor.ms - 1, 0), (1 << 64) - 1)
 
 
 def _without_credentials(url: str) -> str:

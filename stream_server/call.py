@@ -41,10 +41,12 @@ class Outbox:
 
     Attributes:
         end: the next message's number.
+        gone_seq: of the newest event that is no longer kept; 0 without.
     """
 
     def __init__(self) -> None:
         self.end = 0
+        self.gone_seq = 0
         self._kept: deque[Message] = deque(maxlen=OUTBOX)
         self._news = asyncio.Event()
 
@@ -55,35 +57,34 @@ class Outbox:
 
     def put(self, message: Message) -> None:
         """Adds a message."""
+        if len(self._kept) == self._kept.maxlen and isinstance(self._kept[0], Emotion | Silence):
+            self.gone_seq = self._kept[0].seq
         self._kept.append(message)
         self.end += 1
         self._news.set()
 
-    async def get(self, number: int) -> tuple[int, Message]:
-        """The message of a number, which it waits for, or, where that has gone, the oldest one kept.
+    async def wait(self, number: int) -> None:
+        """Waits until there is a message of this number."""
+        while number >= self.end:
+            self._news.clear()
+            await self._news.wait()
+
+    def get(self, number: int) -> tuple[int, Message]:
+        """The message of a number before `end`, or, where that has gone, the oldest one kept.
 
         Returns:
             the number after it, and the message.
         """
-        while number >= self.end:
-            self._news.clear()
-            await self._news.wait()
         number = max(number, self.begin)
         return number + 1, self._kept[number - self.begin]
 
-    def after(self, seq: int) -> tuple[int, int]:
-        """Where whoever has the events up to `seq` reads on.
-
-        Returns:
-            a message's number, and how many events before it and after `seq` are no longer kept.
-        """
-        seqs = [m.seq for m in self._kept if isinstance(m, Emotion | Silence)]
-        missed = max(0, seqs[0] - seq - 1) if seqs else 0
+    def after(self, seq: int) -> int:
+        """The number from which whoever has the events up to `seq` reads on."""
         for number in range(self.end - 1, self.begin - 1, -1):
             message = self._kept[number - self.begin]
             if isinstance(message, Emotion | Silence) and message.seq <= seq:
-                return number + 1, 0
-        return self.begin, missed
+                return number + 1
+        return self.begin
 
 
 class Connection(Protocol):
@@ -108,6 +109,7 @@ class Call:
         outbox: what it has to say.
         connection: whoever sends it; None while the call is parked.
         ended: whether nothing more will come into the outbox.
+        abandoned: whether nobody will come back to it.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class Call:
         self.owner = owner
         self.outbox = Outbox()
         self.ended = False
+        self.abandoned = False
         self.connection: Connection | None = None
         self._scheduler = scheduler
         self._hub = hub
@@ -161,6 +164,12 @@ class Call:
         if not self.session.stopped and not self.ended:
             self.session.stop()
         self._wake.set()
+
+    def abandon(self) -> None:
+        """Nobody listens any more: what is left is judged when others leave time for it."""
+        self.abandoned = True
+        self.sent(None)
+        self.stop()
 
     def fail(self, error: MessageError) -> None:
         """Ends the call with an error, after the results of what was heard before."""
@@ -232,7 +241,7 @@ class Call:
     async def _next(self) -> None:
         self._judging = True
         item, judgement = await self._scheduler.judge(
-            lambda: self.session.poll(self._now()), live=self.live
+            lambda: self.session.poll(self._now()), live=self.live and not self.abandoned
         )
         if isinstance(item, Window) and judgement is not None:
             self._say(self.session.finish(item, judgement, self._now()))

@@ -47,7 +47,7 @@ class Calls:
         self._analyzable = analyzable
         self._tasks: dict[asyncio.Task[None], Call] = {}
         self._known: dict[str, Call] = {}
-        self._parked: dict[str, asyncio.TimerHandle] = {}  # oldest first
+        self._parked: dict[str, tuple[Call, asyncio.TimerHandle]] = {}  # oldest first
 
     def __len__(self) -> int:
         return len(self._known)
@@ -56,6 +56,11 @@ class Calls:
     def parked(self) -> int:
         """Calls that wait for their client to come back."""
         return len(self._parked)
+
+    @property
+    def abandoned(self) -> int:
+        """Calls that nobody will come back to and that are not judged to their end yet."""
+        return sum(1 for call in self._tasks.values() if call.abandoned)
 
     def open(self, start: Start, owner: str) -> Call:
         """Begins a call.
@@ -66,8 +71,12 @@ class Calls:
 
         Raises:
             MessageError: `unsupported`: the model cannot do what `start` asks for, or the operator
-                does not allow it.
+                does not allow it; `at_capacity`: too much is still to be judged for nobody.
         """
+        if self.abandoned > self._max_parked:
+            raise MessageError(
+                "at_capacity", "the server is still judging what others left behind: try again soon"
+            )
         for name in start.analyzed:
             if name not in self._analyzable:
                 raise MessageError(
@@ -107,25 +116,31 @@ class Calls:
         return call
 
     def park(self, call: Call) -> None:
-        """Keeps a call whose client vanished, for the grace period."""
+        """Keeps a call whose client vanished, for the grace period, unless somebody has it already.
+
+        Where too many wait, one of the same owner gives way, or else the one that waits the longest.
+        """
         session_id = call.session.id
-        loop = asyncio.get_running_loop()
-        self._parked[session_id] = loop.call_later(self._grace_s, self.forget, call)
+        if self._known.get(session_id) is not call or call.connection is not None:
+            return
+        self._unpark(call)
+        handle = asyncio.get_running_loop().call_later(self._grace_s, self.forget, call)
+        self._parked[session_id] = call, handle
         log.info("waits for its client", extra={"session": session_id})
-        while len(self._parked) > self._max_parked:
-            self.forget(self._known[next(iter(self._parked))])
+        if len(self._parked) > self._max_parked:
+            waiting = [other for other, _ in self._parked.values()]
+            self.forget(next((o for o in waiting if o.owner == call.owner), waiting[0]))
 
     def forget(self, call: Call) -> None:
         """Ends a call for good: what is left of it is still judged for whoever follows it."""
         self._unpark(call)
         self._known.pop(call.session.id, None)
-        call.sent(None)
-        call.stop()
+        call.abandon()
 
     def drain(self) -> None:
         """Ends the parked calls; the connected ones are for their connections to end."""
-        for session_id in list(self._parked):
-            self.forget(self._known[session_id])
+        for call, _ in list(self._parked.values()):
+            self.forget(call)
 
     async def settled(self) -> None:
         """Waits until every call has been judged to its end."""
@@ -134,13 +149,12 @@ class Calls:
 
     async def close(self) -> None:
         """Cuts off what is still being judged."""
-        for handle in self._parked.values():
+        for _, handle in self._parked.values():
             handle.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _unpark(self, call: Call) -> None:
-        handle = self._parked.pop(call.session.id, None)
-        if handle is not None:
-            handle.cancel()
+        if call.session.id in self._parked:
+            self._parked.pop(call.session.id)[1].cancel()

@@ -114,6 +114,7 @@ class Hub:
         self._count = 0  # entries ever; the next one's number
         self._last = Cursor(round(clock() * 1000), 0)
         self._lost_before = self._last  # everything after this cursor is in the ring
+        self._uncounted = Cursor(0, 0)  # up to here, nobody knows how many were lost
         self._news = asyncio.Event()
         self.bus: Bus = _Here(self)
         self.ready = asyncio.Event()  # the order of events is known
@@ -154,6 +155,13 @@ class Hub:
             self._ring[self._count % self._size] = entry
         self._count += 1
         self._last = cursor
+        self._wake()
+
+    def lose(self, end: Cursor) -> None:
+        """Events up to this cursor, which the bus did not hand on, are a gap to whoever follows."""
+        self._lost_before = max(self._lost_before, end)
+        self._uncounted = self._lost_before
+        self._last = max(self._last, end)
         self._wake()
 
     def close(self) -> None:
@@ -205,6 +213,7 @@ class Subscription:
 
     def __init__(self, hub: Hub, pattern: str, since: Cursor | None) -> None:
         self._hub = hub
+        self._sees_all = pattern == "*"
         self._matches = compiled(translate(pattern)).match
         self._allowed = compiled(translate("*")).match
         self._pattern = pattern
@@ -215,6 +224,7 @@ class Subscription:
     def restrict(self, allowed: str) -> None:
         """Leaves only streams that match this glob, too."""
         self._allowed = compiled(translate(allowed)).match
+        self._sees_all = self._sees_all and allowed == "*"
 
     def _settle(self) -> None:
         """Takes its place in the ring."""
@@ -265,11 +275,13 @@ class Subscription:
         hub = self._hub
         if self._cursor >= hub._lost_before:
             return None
-        gap = _gap(
-            self._cursor, hub._lost_before, hub._first - self._next if self._countable else None
-        )
+        number = hub._after(hub._lost_before)
+        # Whoever sees only some streams is not told how much there was of the others.
+        holed = self._cursor < hub._uncounted
+        known = self._countable and self._sees_all and not holed
+        gap = _gap(self._cursor, hub._lost_before, number - self._next if known else None)
         self._countable = True
-        self._next, self._cursor = hub._first, hub._lost_before
+        self._next, self._cursor = number, hub._lost_before
         return gap
 
     def _lagging(self) -> str | None:

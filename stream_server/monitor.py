@@ -31,7 +31,10 @@ def subscription(hub: Hub, path: str) -> Subscription:
     Raises:
         MessageError: `bad_message`: a field is unknown, comes twice, or does not fit.
     """
-    fields = parse_qs(urlsplit(path).query, keep_blank_values=True, max_num_fields=16)
+    try:
+        fields = parse_qs(urlsplit(path).query, keep_blank_values=True, max_num_fields=16)
+    except ValueError as error:
+        raise MessageError("bad_message", "more than 16 query fields") from error
     for name, values in fields.items():
         if name not in ("streams", "since", "token"):
             raise MessageError(

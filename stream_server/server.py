@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 from emotion.engine import Engine, load_engine
 from emotion.errors import ConfigurationError, MessageError
 from stream_server.admission import Admission, Doors
-from stream_server.auth import ANONYMOUS, Authenticator, Role
+from stream_server.auth import Authenticator, Role
 from stream_server.bus import RedisBus
 from stream_server.calls import Calls
 from stream_server.capacity import measure
@@ -159,7 +159,8 @@ class Server:
         """
         try:
             self._authenticator.reload(config)
-            log.info("tokens were read again")
+            self._door.reload(config)
+            log.info("tokens and secrets were read again")
         except ConfigurationError as error:
             log.error("tokens were not read again, the old ones stay: %s", error)
         if self._certificate is not None:
@@ -262,10 +263,8 @@ class Server:
             self.config,
             self._authenticator.of_token,
         )
-        known = connection.principal
-        principal = ANONYMOUS if isinstance(known, MessageError) else known
         try:
-            await stream.serve(self.admission.slot(principal, connection.address))
+            await stream.serve(lambda who: self.admission.slot(who, connection.address))
         finally:
             del self._streams[task]
 

@@ -9,21 +9,21 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from emotion.audio import BYTES_PER_SAMPLE
 from emotion.errors import AudioError, MessageError
 from emotion.messages import (
     MAX_GAP_S,
+    Emotion,
     Error,
     Flush,
     Gap,
     Limits,
     Message,
+    Silence,
     Start,
     Stop,
     Summary,
@@ -34,15 +34,8 @@ from stream_server.calls import Calls
 from stream_server.config import Config
 from stream_server.connection import CLOSE_CODES
 from stream_server.dialect import Audio, Close, Dialect, Native, Order, Token
+from stream_server.intake import Intake
 from stream_server.wire import DeafError, Wire
-
-SLICE_S: Final = 0.5  # of audio fed at a time: what the event loop spends on it stays under 2 ms
-FAST_BACKLOG_S: Final = 4.0
-"""Of unjudged audio that a session ahead of the clock may pile up before its reading is held."""
-MAX_BACKLOG_S: Final = 60.0
-"""Of unjudged audio that any session may pile up."""
-MAX_HOLD_S: Final = 5.0
-"""For one hold: pings wait behind the audio, and clients give up after 20 s without a pong."""
 
 log = logging.getLogger(__name__)
 
@@ -79,15 +72,23 @@ class Stream:
         self._replaced = asyncio.Event()  # another connection wants the call
         self._left = asyncio.Event()  # this one has let go of it
 
-    async def serve(self, slot: AbstractContextManager[None]) -> None:
+    async def serve(self, slot: Callable[[Principal], AbstractContextManager[None]]) -> None:
         """Serves the connection to its end; raises nothing that the client can cause.
 
         Args:
-            slot: held while the client is served; may refuse it with a MessageError.
+            slot: makes what is held while a principal is served; may refuse with a MessageError.
+                Whoever has not said yet who it is holds none.
         """
         try:
-            with slot:
-                await self._serve()
+            if isinstance(self._principal, MessageError):
+                first = await self._first_orders()
+                if isinstance(self._principal, MessageError):
+                    raise self._principal
+                with slot(self._principal):
+                    await self._serve(first)
+            else:
+                with slot(self._principal):
+                    await self._serve(await self._first_orders())
         except MessageError as error:
             self._log(f"{error.code}: {error.message}")
             await self._wire.refuse(error)
@@ -112,20 +113,21 @@ class Stream:
         self._replaced.set()
         await self._left.wait()
 
-    async def _serve(self) -> None:
-        first = await self._first_orders()
+    async def _serve(self, first: tuple[Start, list[Order]] | None) -> None:
         if first is None:
             return
         start, early = first
         call, number = await self._join(start)
+        seq = start.resume.last_seq if start.resume else 0
         try:
-            last = await self._converse(call, number, early)
+            last = await self._converse(call, number, seq, early)
         except (ConnectionClosed, DeafError) as lost:
             self._lost(call, lost)
             raise
         except BaseException:
             self._leave(call)
-            self._calls.forget(call)
+            if not self._replaced.is_set():
+                self._calls.forget(call)
             raise
         self._leave(call)
         if last is None:
@@ -191,9 +193,14 @@ class Stream:
         """
         if isinstance(self._principal, MessageError):
             raise self._principal
-        named = None if start.resume else start.stream_id or ""
-        self._principal.require(Role.PUBLISH, named)
+        if start.resume is None:
+            self._require(start.stream_id)
         return self._principal.name
+
+    def _require(self, stream_id: str | None) -> None:
+        """Refuses who may not publish this stream; one without a name is nobody's but everybody's."""
+        assert isinstance(self._principal, Principal)
+        self._principal.require(Role.PUBLISH, stream_id or "")
 
     async def _receive_unless_draining(self) -> str | bytes | None:
         receive = asyncio.ensure_future(self._wire.connection.recv())
@@ -209,22 +216,25 @@ class Stream:
         """The call that `start` opens or resumes, and the number of the first message to send."""
         owner = self._owner(start)
         if start.resume is None:
-            call, number, missed = self._calls.open(start, owner), 0, 0
+            call, number = self._calls.open(start, owner), 0
         else:
             call = self._calls.resume(start.resume, owner)
+            self._require(call.start.stream_id)
             while call.connection is not None:
                 await call.connection.give_way()
+                # Meanwhile the other connection may have broken, or ended the call.
+                call = self._calls.resume(start.resume, owner)
             call.session.resume()
-            number, missed = call.outbox.after(start.resume.last_seq)
+            number = call.outbox.after(start.resume.last_seq)
         self._call, call.connection = call, self
         call.sent(number)
+        if self._draining.is_set():
+            call.stop()
         resumed = start.resume is not None
         self._log("resumed" if resumed else f"started, {start.encoding} at {start.sample_rate} Hz")
         limits = Limits(idle_timeout_s=self._config.idle_timeout_s)
         try:
             await self._wire.send(call.started(limits, resumed=resumed))
-            if missed:
-                await self._wire.send(missed_events(missed))
         except (ConnectionClosed, DeafError) as lost:
             self._lost(call, lost)
             raise
@@ -241,6 +251,8 @@ class Stream:
     def _lost(self, call: Call, lost: ConnectionClosed | DeafError) -> None:
         """The connection is gone: the call waits for its client, unless that closed it on purpose."""
         self._leave(call)
+        if self._replaced.is_set():
+            return
         over = isinstance(lost, ConnectionClosed) and (
             lost.rcvd is not None and lost.rcvd.code == CloseCode.NORMAL_CLOSURE
         )
@@ -249,7 +261,9 @@ class Stream:
         else:
             self._calls.park(call)
 
-    async def _converse(self, call: Call, number: int, early: Sequence[Order]) -> Message | None:
+    async def _converse(
+        self, call: Call, number: int, seq: int, early: Sequence[Order]
+    ) -> Message | None:
         """Reads and sends at the same time.
 
         Returns:
@@ -260,7 +274,7 @@ class Stream:
             DeafError: the client does not read.
         """
         reader = asyncio.create_task(self._read(call, early))
-        sender = asyncio.create_task(self._send_all(call, number))
+        sender = asyncio.create_task(self._send_all(call, number, seq))
         replaced = asyncio.create_task(self._replaced.wait())
         tasks: set[asyncio.Task[object]] = {reader, sender, replaced}
         try:
@@ -326,9 +340,13 @@ class Stream:
             what = "audio" if isinstance(order, Audio) else "a message"
             await self._wire.tell(f"{what} after stop: open a new stream")
         elif isinstance(order, Audio):
-            await self._hear(call, order.data)
+            await Intake(call, self._draining).hear(order.data)
         elif isinstance(order, Gap):
-            await self._skip(call, order.samples)
+            longest = round(MAX_GAP_S * call.start.sample_rate)
+            if order.samples > longest:
+                await self._wire.tell(f"gap: {order.samples} samples: expected at most {longest}")
+            else:
+                await Intake(call, self._draining).skip(order.samples)
         elif isinstance(order, Flush):
             call.flush(order.id)
             while call.busy:  # so a client cannot pile up flushes
@@ -336,58 +354,23 @@ class Stream:
         elif isinstance(order, Stop):
             call.stop()
 
-    async def _hear(self, call: Call, data: bytes) -> None:
-        start = call.start
-        frame = BYTES_PER_SAMPLE[start.encoding] * len(start.channels)
-        size = round(SLICE_S * start.sample_rate) * frame
-        for first in range(0, len(data), size):
-            if self._draining.is_set():
-                return
-            call.feed(data[first : first + size])
-            await self._hold(call)
-            if len(data) > size:
-                await asyncio.sleep(0)  # others' turns come between the slices of a long frame
-
-    async def _skip(self, call: Call, samples: int) -> None:
-        """Hears a gap, in slices."""
-        size = round(SLICE_S * call.start.sample_rate)
-        if samples > MAX_GAP_S * call.start.sample_rate:
-            await self._wire.tell(
-                f"gap: {samples} samples: expected at most {MAX_GAP_S:g} s at a time"
-            )
-            return
-        for first in range(0, samples, size):
-            call.gap(min(size, samples - first))
-            await self._hold(call)
-            await asyncio.sleep(0)
-
-    async def _hold(self, call: Call) -> None:
-        """Does not read on while the session has more to judge than it may pile up.
-
-        With a long hop much may be unjudged and yet nothing be due: then more audio is what it needs.
-        """
-        call.hold()
-        while self._too_much(call):
-            try:
-                async with asyncio.timeout(MAX_HOLD_S):
-                    await call.progress()
-            except TimeoutError:
-                if call.session.unjudged_s < MAX_BACKLOG_S:
-                    break
-        call.release()
-
-    def _too_much(self, call: Call) -> bool:
-        if self._draining.is_set() or not call.busy:
-            return False
-        return call.session.unjudged_s > (MAX_BACKLOG_S if call.live else FAST_BACKLOG_S)
-
     # --- the sender ---
 
-    async def _send_all(self, call: Call, number: int) -> Message:
-        """Sends the outbox from a message's number on; the last message, once it has been sent."""
+    async def _send_all(self, call: Call, number: int, seq: int) -> Message:
+        """Sends the outbox from a message's number on, to a client that has the events up to `seq`.
+
+        Returns:
+            the last message, once it has been sent.
+        """
         while True:
-            number, message = await call.outbox.get(number)
+            await call.outbox.wait(number)
+            if call.outbox.gone_seq > seq:
+                await self._wire.send(missed_events(call.outbox.gone_seq - seq))
+                seq = call.outbox.gone_seq
+            number, message = call.outbox.get(number)
             await self._wire.send(message)
+            if isinstance(message, Emotion | Silence):
+                seq = message.seq
             call.sent(number)
             if isinstance(message, Summary) or (isinstance(message, Error) and message.fatal):
                 return message

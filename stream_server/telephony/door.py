@@ -39,17 +39,25 @@ class Door:
 
     def __init__(self, config: Config) -> None:
         self._analyzable = config.analyzable
-        self._public_url = config.public_url
-        self._twilio = config.twilio.auth_token()
-        self._key = config.audiohook.api_key
-        self._secret = _decoded(config.audiohook.client_secret())
         self._nonces = NonceCache()
-        if self._twilio is not None and self._public_url is None:
+        self.reload(config)
+
+    def reload(self, config: Config) -> None:
+        """Takes other secrets, for the handshakes to come; where one is no good, the old ones stay.
+
+        Raises:
+            ConfigurationError: as where it was made.
+        """
+        twilio, key = config.twilio.auth_token(), config.audiohook.api_key
+        secret = _decoded(config.audiohook.client_secret())
+        if twilio is not None and config.public_url is None:
             raise ConfigurationError(
                 "public_url: expected the address that Twilio calls, since its signature covers that"
             )
-        if self._secret is not None and self._key is None:
+        if secret is not None and key is None:
             raise ConfigurationError("audiohook.api_key: expected one beside client_secret_file")
+        self._public_url, self._twilio = config.public_url, twilio
+        self._key, self._secret = key, secret
 
     def signed(self, path: str) -> bool:
         """Whether handshakes at a path have to be signed."""

@@ -17,8 +17,8 @@ from websockets.exceptions import InvalidStatus
 
 import emotion.session
 import stream_server.calls
+import stream_server.intake
 import stream_server.server
-import stream_server.stream
 from emotion.engine import Engine, Judgement, Window
 from emotion.session import Session
 from stream_server.admission import Admission
@@ -314,7 +314,7 @@ async def test_audio_ahead_of_the_clock_is_held_back_not_piled_up(
     monkeypatch.setattr(stream_server.calls, "Session", Watched)
     async with running(Config(port=0), engine) as server:
         messages, _ = await converse(server.url, {"vad": False}, [b"\1\0" * 400_000] * 6)
-    assert max(piles) <= stream_server.stream.FAST_BACKLOG_S + stream_server.stream.SLICE_S
+    assert max(piles) <= stream_server.intake.FAST_BACKLOG_S + stream_server.intake.SLICE_S
     assert messages[-1]["windows"] == 150 and messages[-1]["skipped"] == 0
     assert [m["code"] for m in of_type(messages, "warning")] == ["too_fast"]
 
@@ -330,7 +330,7 @@ async def test_audio_ahead_of_the_clock_does_not_count_as_live_for_having_been_h
             return await super().judge(take, live)
 
     monkeypatch.setattr(stream_server.server, "Scheduler", Watched)
-    monkeypatch.setattr(stream_server.stream, "FAST_BACKLOG_S", 2.0)
+    monkeypatch.setattr(stream_server.intake, "FAST_BACKLOG_S", 2.0)
     gate = threading.Event()
     async with running(Config(port=0), Choosy(engine, "left", gate)) as server:
         async with dial(server.url) as connection:
@@ -347,7 +347,7 @@ async def test_audio_ahead_of_the_clock_does_not_count_as_live_for_having_been_h
 async def test_audio_that_makes_no_window_yet_is_not_held_back(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_server.stream, "MAX_HOLD_S", 3600.0)
+    monkeypatch.setattr(stream_server.intake, "MAX_HOLD_S", 3600.0)
     async with running(Config(port=0), engine) as server:
         start = {"window_s": 10.0, "hop_s": 10.0, "vad": False}
         messages, code = await converse(server.url, start, [b"\1\0" * 16_000 * 10])
@@ -413,7 +413,7 @@ async def serving(
     scheduler = Scheduler(engine, 1)
     calls = Calls(engine, scheduler, Hub(100))
     stream = Stream(connection, Native(), calls, ANONYMOUS, config)
-    yield asyncio.create_task(stream.serve((admission or Admission(1)).slot()))
+    yield asyncio.create_task(stream.serve((admission or Admission(1)).slot))
     await calls.close()
     scheduler.close()
 
