@@ -205,3 +205,56 @@ async def test_a_password_is_not_in_the_log(caplog: pytest.LogCaptureFixture):
         publish(here, [1])
         await until(lambda: "trying again" in caplog.text)
     assert "secret" not in caplog.text and "127.0.0.1" in caplog.text
+
+
+async def test_a_node_that_was_cut_off_for_too_long_tells_of_the_hole(redis: RedisServer):
+    async with node(redis.url, size=100) as here, node(redis.url, size=100) as cut_off:
+        await connected(here, cut_off)
+        subscription = cut_off.subscribe()
+        publish(here, range(5))
+        stream = aiter(subscription)
+        await anext(stream)
+        assert [json.loads(await anext(stream))["seq"] for _ in range(5)] == [0, 1, 2, 3, 4]
+        bus = bus_of(cut_off)
+        reach, bus._client.xread = bus._client.xread, _unreachable
+        await until(lambda: not bus.connected)
+        publish(here, range(5, 2000))
+        await until(lambda: bus_of(here).buffered == 0)
+        bus._client.xread = reach
+        async with asyncio.timeout(20):
+            gap = first = json.loads(await anext(stream))
+            while first["type"] == "gap":  # the ring is as small as Redis: it may overflow, too
+                first = json.loads(await anext(stream))
+        assert gap["type"] == "gap" and gap["count"] is None
+        assert first["seq"] > 1000 and Cursor.parse(gap["to"]) < Cursor.parse(first["cursor"])
+
+
+async def _unreachable(*_: Any, **__: Any) -> Any:
+    raise ConnectionError("no route")
+
+
+async def test_an_error_that_nobody_thought_of_does_not_end_the_bus(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+):
+    async with node(redis.url) as here:
+        await connected(here)
+        reach = bus_of(here)._client.xread
+
+        async def broken(*_: Any, **__: Any) -> Any:
+            bus_of(here)._client.xread = reach
+            raise KeyError("surprise")
+
+        subscription = here.subscribe()
+        bus_of(here)._client.xread = broken
+        publish(here, [1])
+        assert await seqs(subscription, 1) == [1]
+    assert "KeyError" in caplog.text
+
+
+async def test_flushed_means_read_back_too(redis: RedisServer):
+    async with node(redis.url) as here:
+        await connected(here)
+        publish(here, range(600))
+        async with asyncio.timeout(20):
+            await bus_of(here).flushed()
+        assert here._count == 600

@@ -186,3 +186,26 @@ async def test_when_the_hub_closes_what_is_left_is_read_first():
 def test_what_is_no_cursor_is_refused(text: str):
     with pytest.raises(MessageError, match="since"):
         Cursor.parse(text)
+
+
+async def test_who_sees_only_some_streams_is_not_told_how_much_there_was_of_others():
+    for pattern, allowed in (("mine", "*"), ("*", "mine")):
+        hub = hub_of(4)
+        subscription = hub.subscribe(pattern)
+        subscription.restrict(allowed)
+        publish(hub, range(40), "theirs")
+        [gap] = await read(subscription, 1)
+        assert gap["type"] == "gap" and gap["count"] is None
+
+
+async def test_what_the_bus_lost_is_a_gap_and_what_follows_comes():
+    hub = hub_of(10)
+    subscription = hub.subscribe()
+    publish(hub, [1, 2])
+    hub.lose(Cursor(1_000_001, 5))
+    hub.append(Cursor(1_000_001, 6), "call-1", '{"time":1,"seq":9}')
+    gap, event = await read(subscription, 2)
+    assert (gap["to"], gap["count"], event["seq"]) == ("1000001-5", None, 9)
+    assert [e.get("seq") for e in await read(hub.subscribe(since=Cursor.parse(gap["to"])), 1)] == [
+        9
+    ]

@@ -10,6 +10,7 @@ from websockets.asyncio.client import ClientConnection
 
 import stream_server.call
 from emotion.engine import Engine
+from emotion.parsing import start_from
 from stream_server.config import Config
 from stream_server.server import Server, running
 from tests.fakes import int16_bytes
@@ -239,3 +240,64 @@ async def test_a_gap_that_makes_no_sense_is_refused_and_the_stream_goes_on(
         assert error["code"] == "bad_message" and not error["fatal"] and "gap" in error["message"]
         await say(connection, STOP)
         assert (await hear(connection))[-1]["audio_s"] == 0
+
+
+async def test_a_connection_that_breaks_while_another_takes_over_ends_nothing(engine: Engine):
+    async with running(Config(port=0, max_sessions=3, resume_grace_s=0.3), engine) as server:
+        for ticks in range(4):
+            async with dial(server.url) as first, dial(server.url) as second:
+                started = await begun(server, first)
+                resume = {"session_id": started["session_id"], "last_seq": 0}
+                first.transport.abort()
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+                await say(second, {**START, "resume": resume})
+                assert (await hear_one(second))["resumed"]
+                await asyncio.sleep(0.5)  # longer than the grace period
+                assert server._calls.parked == 0
+                await say(second, SPEECH[:SECOND])
+                assert (await hear_one(second))["end_s"] == 1
+                await say(second, STOP)
+                await hear(second)
+
+
+async def test_a_call_that_ended_meanwhile_is_not_parked_again(server: Server):
+    async with dial(server.url) as first:
+        started = await begun(server, first)
+        call = server._calls._known[started["session_id"]]
+        server._calls.forget(call)
+        server._calls.park(call)
+        assert server._calls.parked == 0
+        server._calls.drain()
+
+
+async def test_who_starts_while_the_server_begins_to_drain_is_ended_too(engine: Engine):
+    for ticks in range(4):
+        async with running(Config(port=0, max_sessions=3), engine) as server:
+            async with dial(server.url) as connection:
+                await until(lambda server=server: server._streams)
+                await say(connection, START)
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+                async with asyncio.timeout(5):
+                    await server.drain()
+                await hear(connection)
+                assert connection.close_code == 1001
+
+
+async def test_work_that_was_left_behind_is_bounded(server: Server):
+    for number in range(5):
+        call = server._calls.open(start_from(), f"somebody {number}")
+        call.abandoned = True
+        if server._calls.abandoned > 3:
+            break
+    messages, code = await converse(server.url, {})
+    assert messages[-1]["code"] == "at_capacity" and code == 1013
+
+
+async def test_too_many_parked_calls_of_one_owner_push_out_none_of_anothers(server: Server):
+    calls = [server._calls.open(start_from(), owner) for owner in ("a", "b", "b", "b", "b")]
+    for call in calls:
+        server._calls.park(call)
+    assert server._calls.parked == 3 and not calls[0].abandoned
+    assert [call.abandoned for call in calls[1:]] == [True, True, False, False]

@@ -237,3 +237,36 @@ async def test_vonage_jambonz_and_asterisk_reach_the_hub(engine: Engine) -> None
             events = await published(server, since)
         ends = [event["end_s"] for event in events if event["type"] in ("emotion", "silence")]
         assert ends[:2] == [1, 2] and events[-1]["type"] == "summary", name
+
+
+async def test_who_has_not_said_who_it_is_holds_no_slot(engine: Engine) -> None:
+    config = Config(port=0, max_sessions=1, tokens=(token("desk", "right"),))
+    async with running(config, engine) as server:
+        async with (
+            connect(f"{server.url}/telephony/twilio", compression=None) as stranger,
+            connect(f"{server.url}/telephony/vonage", compression=None),
+        ):
+            await stranger.send(TWILIO_CONNECTED)
+            headers = {"Authorization": "Bearer right"}
+            url = f"{server.url}/v1/stream"
+            async with connect(url, compression=None, additional_headers=headers) as client:
+                await client.send('{"type":"start"}')
+                assert '"started"' in str(await client.recv())
+
+
+async def test_a_tokens_sessions_are_counted_over_telephony_too(engine: Engine) -> None:
+    one = Token(
+        name="one", sha256=hashlib.sha256(b"right").hexdigest(), roles=("publish",), max_sessions=1
+    )
+    async with running(Config(port=0, max_sessions=5, tokens=(one,)), engine) as server:
+        start = twilio_start(customParameters={"token": "right"})
+        url = f"{server.url}/telephony/twilio"
+        async with (
+            connect(url, compression=None) as first,
+            connect(url, compression=None) as second,
+        ):
+            await first.send(start)
+            await until(lambda: server.admission.active == 1)
+            await second.send(start)
+            await second.wait_closed()
+            assert second.close_code == 1013 and server.admission.active == 1
