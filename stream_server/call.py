@@ -147,12 +147,12 @@ class Call:
         before = self.session.audio_s
         self.session.feed(data, self._now())
         self._metrics.audio_s.inc(self.session.audio_s - before)
-        self._wake.set()
+        self._wake_if_ready()
 
     def gap(self, samples: int) -> None:
         """Hears a gap; raises as `Session.gap`."""
         self.session.gap(samples, self._now())
-        self._wake.set()
+        self._wake_if_ready()
 
     def flush(self, flush_id: str) -> None:
         """Asks for results; raises as `Session.flush`."""
@@ -211,6 +211,11 @@ class Call:
         if self._held_since is not None:
             self.session.held(self._now() - self._held_since)
         self._held_since = None
+
+    def _wake_if_ready(self) -> None:
+        """Most frames complete no window: they shall not cost a turn of the event loop each."""
+        if self.session.ready:
+            self._wake.set()
 
     # --- the judge ---
 

@@ -56,6 +56,8 @@ class Intake:
         With a long hop much may be unjudged and yet nothing be due: then more audio is what it needs.
         """
         call = self._call
+        if not self._too_much():
+            return
         call.hold()
         while self._too_much():
             try:

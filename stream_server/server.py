@@ -160,7 +160,7 @@ class Server:
         try:
             self._authenticator.reload(config)
             self._door.reload(config)
-            log.info("tokens and secrets were read again")
+            log.info("tokens were read again")
         except ConfigurationError as error:
             log.error("tokens were not read again, the old ones stay: %s", error)
         if self._certificate is not None:
