@@ -81,7 +81,9 @@ def default_cache() -> Path:
     return Path(base) / "emotion-monitor" / "features"
 
 
-def extract(clips: Sequence[Clip], embedder: Embedder, cache: Path) -> Features:
+def extract(
+    clips: Sequence[Clip], embedder: Embedder, cache: Path, *, pieces: bool = True
+) -> Features:
     """Embeddings of all clips, from the cache where it has them.
 
     Files that cannot be read are named in the log and left out. Recordings over 30 s are cut there,
@@ -91,25 +93,32 @@ def extract(clips: Sequence[Clip], embedder: Embedder, cache: Path) -> Features:
         clips: the corpus.
         embedder: in evaluation mode; its recipe says how to decode.
         cache: the cache's root, made where it is missing.
+        pieces: whether to embed the recipe's pieces of the clips too, for training.
 
     Raises:
         CorpusError: no clip could be read.
     """
     backend = usable_backend(embedder.recipe.audio_backend)
     folder = cache / configuration(embedder, backend)
-    found: list[tuple[Clip, npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
+    pieces = pieces and embedder.recipe.crops > 0
+    found: list[tuple[Clip, npt.NDArray[np.float32], npt.NDArray[np.float32] | None]] = []
     unreadable: list[str] = []
     for clip in track(clips, "features"):
         try:
             recording = _Recording(clip, embedder, backend)
-            found.append((clip, recording.embedding(folder), recording.crops(folder)))
+            cut = recording.crops(folder) if pieces else None
+            found.append((clip, recording.embedding(folder), cut))
         except AudioError as error:
             unreadable.append(str(error))
     report_skipped(unreadable)
     if not found:
         raise CorpusError(f"none of the {len(clips)} recordings could be read")
-    readable, rows, crops = zip(*found, strict=True)
-    return Features(readable, np.stack(rows), np.stack(crops) if embedder.recipe.crops else None)
+    crops = [row for _, _, row in found if row is not None]
+    return Features(
+        tuple(clip for clip, _, _ in found),
+        np.stack([row for _, row, _ in found]),
+        np.stack(crops) if crops else None,
+    )
 
 
 def configuration(embedder: Embedder, backend: Backend) -> str:
@@ -185,8 +194,6 @@ class _Recording:
         compute: Callable[[], npt.NDArray[np.float32]],
     ) -> npt.NDArray[np.float32]:
         """The cache's entry, or else what is computed, which is put there."""
-        if 0 in shape:
-            return np.zeros(shape, np.float32)
         cached = _cached(entry, shape)
         if cached is not None:
             return cached

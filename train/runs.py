@@ -166,7 +166,7 @@ def evaluate_run(
     """
     checkpoint = load_checkpoint(run)
     protocol, clips = _unheard(run, checkpoint, load_ravdess(data))
-    features = extract(clips, checkpoint.embedder, cache)
+    features = extract(clips, checkpoint.embedder, cache, pieces=False)
     measured = figures(features.emotions, probabilities(checkpoint.head, features.embeddings))
     return result(protocol, measured, checkpoint.recipe), {run.name: history(run)}
 

@@ -183,6 +183,15 @@ def test_pieces_of_a_clip_are_cut_at_random_and_always_the_same(
     assert not np.isclose(first.crops[0], first.embeddings[0]).all(axis=1).any()
 
 
+def test_who_only_measures_cuts_no_pieces(
+    clips: list[Clip], whisper: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = msgspec.structs.replace(recipe, crops=4)
+    embedder = Embedder(load_whisper(str(whisper)), recipe).eval()
+    features = extract(clips, embedder, tmp_path / "cache", pieces=False)
+    assert features.crops is None and not list((tmp_path / "cache").glob("*/crops-*"))
+
+
 def test_a_piece_is_no_longer_than_its_clip(
     clips: list[Clip], whisper: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
