@@ -44,15 +44,14 @@ from emotion.vad import VoiceTrack
 
 MIN_PARTIAL: Final = SHORTEST_WINDOW
 """Samples that must be new for a partial window at the end."""
-AHEAD_TOLERANCE_S: Final = 2.0
-"""How far audio may run ahead of the clock and still count as live: clients send portions."""
+AHEAD_TOLERANCE_S: Final = (
+    2.0  # by which audio may be early and still be live: clients send portions
+)
 CLOCK_DRIFT: Final = 1e-3
 """By which a sender's clock may be faster and its audio still be live, for ever: sound cards are some
 100 ppm off."""
-MAX_WAIT_S: Final = 1.0
-"""A live session's window that waited longer gives way to a newer one."""
-MAX_FLUSHES: Final = 32
-"""That may wait for their answer; a client that sends more than it awaits is refused."""
+MAX_WAIT_S: Final = 1.0  # a live session's window that waited longer gives way to a newer one
+MAX_FLUSHES: Final = 32  # that may wait for their answer; who sends more is refused
 
 Reply = Flushed | Summary | Warning
 
@@ -107,8 +106,9 @@ class Session:
         self._may_skip = may_skip
         self._report = Report(self.id, self.stream_id, contract.labels)
         self._decoder = Decoder(start.encoding, len(start.channels))
-        self._columns = [start.channels.index(name) for name in start.analyzed]
-        self._resampler = Resampler(start.sample_rate, len(self._columns))
+        columns = [start.channels.index(name) for name in start.analyzed]
+        self._columns = slice(None) if start.analyzed == start.channels else columns  # no copy
+        self._resampler = Resampler(start.sample_rate, len(columns))
         self._channels = [
             Channel(name, VoiceTrack.begin() if start.vad else None, prior if start.adapt else None)
             for name in start.analyzed

@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import threading
 import typing
 from collections.abc import Callable
@@ -47,6 +48,7 @@ def server(
     read = load(given, os.environ, config)
     logs.configure(read.log_format, read.verbose)
     warn_of(read)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     asyncio.run(serve_until_signal(read, lambda: load(given, os.environ, config)))
 
 
@@ -101,6 +103,12 @@ def warn_of(config: Config) -> None:
         log.warning("--insecure: anybody who reaches this server may use it and listen in")
     elif config.tls_cert is None:
         log.warning("tokens and audio travel in the clear unless a proxy adds TLS (tls_cert)")
+
+
+SWITCH_INTERVAL_S = 0.0005
+"""After which a thread that runs Python lets another one run. With Python's 5 ms the event loop waits
+that long for many a frame that comes while a window is judged: with 30 streams of 20 ms frames on two
+cores the median latency was 181 ms, with this it was 84 ms."""
 
 
 async def serve_until_signal(config: Config, again: Callable[[], Config]) -> None:
