@@ -44,9 +44,7 @@ from emotion.vad import VoiceTrack
 
 MIN_PARTIAL: Final = SHORTEST_WINDOW
 """Samples that must be new for a partial window at the end."""
-AHEAD_TOLERANCE_S: Final = (
-    2.0  # by which audio may be early and still be live: clients send portions
-)
+AHEAD_TOLERANCE_S: Final = 2.0  # audio may be so early and still be live: it comes in portions
 CLOCK_DRIFT: Final = 1e-3
 """By which a sender's clock may be faster and its audio still be live, for ever: sound cards are some
 100 ppm off."""
