@@ -51,49 +51,76 @@ class Decoder:
     Args:
         encoding: one of `BYTES_PER_SAMPLE`.
         channels: how many are interleaved.
+
+    Attributes:
+        frames: samples of each channel decoded so far.
     """
 
     def __init__(self, encoding: Encoding, channels: int = 1) -> None:
+        self.frames = 0
         self._encoding = encoding
         self._channels = channels
         self._frame_bytes = BYTES_PER_SAMPLE[encoding] * channels
-        self._rest = b""
-        self.frames = 0  # decoded so far, for the errors
+        self._kept = bytearray()
+
+    @property
+    def held(self) -> int:
+        """Whole samples of each channel that are kept and not decoded yet."""
+        return len(self._kept) // self._frame_bytes
+
+    @property
+    def received(self) -> int:
+        """Whole samples of each channel that have come so far."""
+        return self.frames + self.held
 
     @property
     def rest(self) -> int:
         """Bytes of an incomplete frame (one sample of every channel) still waiting for the others."""
-        return len(self._rest)
+        return len(self._kept) % self._frame_bytes
 
-    def feed(self, data: bytes | bytearray | memoryview) -> Samples:
+    def keep(self, data: bytes | bytearray | memoryview) -> None:
+        """Keeps bytes for `decode`: any number, also 0, also ones that split a sample."""
+        self._kept += data
+
+    def decode(self) -> Samples:
         """Decodes what is complete and keeps the rest.
-
-        Args:
-            data: any number of bytes, also 0, also ones that split a sample.
 
         Returns:
             float32 [frames, channels], -1 to 1.
 
         Raises:
-            AudioError: a `pcm_f32le` sample is not finite. Nothing of `data` is kept then.
+            AudioError: a `pcm_f32le` sample is not finite. Nothing is kept then.
         """
-        joined = self._rest + bytes(data)
-        whole = len(joined) - len(joined) % self._frame_bytes
-        flat = self._decode(joined[:whole])
-        self._rest = joined[whole:]
+        whole = self.held * self._frame_bytes
+        kept, self._kept = self._kept, self._kept[whole:]
+        try:
+            flat = self._decode(bytes(memoryview(kept)[:whole]))
+        except AudioError:
+            self._kept = bytearray()
+            raise
         samples = flat.reshape(-1, self._channels)
         self.frames += len(samples)
         return samples
 
+    def feed(self, data: bytes | bytearray | memoryview) -> Samples:
+        """`keep` and `decode` in one."""
+        self.keep(data)
+        return self.decode()
+
     def gap(self, frames: int) -> Samples:
-        """Silence in the place of samples that were lost: float32 [frames, channels]."""
+        """What was kept, and silence in the place of samples that were lost.
+
+        Returns:
+            float32 [kept and lost frames, channels].
+        """
         self.forget_rest()
+        kept = self.decode()
         self.frames += frames
-        return np.zeros((frames, self._channels), np.float32)
+        return np.concatenate([kept, np.zeros((frames, self._channels), np.float32)])
 
     def forget_rest(self) -> None:
         """Drops an incomplete frame: whoever sends on begins with a whole one."""
-        self._rest = b""
+        del self._kept[self.held * self._frame_bytes :]
 
     def _decode(self, data: bytes) -> Samples:
         """Whole samples to float32 [n]; float samples beyond -1 to 1 are clipped."""

@@ -17,15 +17,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from emotion.adapt import Baseline
-from emotion.audio import Decoder, Resampler, Samples, to_pcm
+from emotion.audio import Pcm
 from emotion.channel import Channel
 from emotion.contract import SAMPLE_RATE, SHORTEST_WINDOW, Contract
 from emotion.engine import Judgement, Window
 from emotion.errors import MessageError
 from emotion.grid import Grid
+from emotion.hearing import Hearing
 from emotion.messages import (
     MAX_GAP_S,
     Event,
@@ -103,15 +102,11 @@ class Session:
         self._model = Model(name=contract.name, version=contract.version, labels=contract.labels)
         self._may_skip = may_skip
         self._report = Report(self.id, self.stream_id, contract.labels)
-        self._decoder = Decoder(start.encoding, len(start.channels))
-        columns = [start.channels.index(name) for name in start.analyzed]
-        self._columns = slice(None) if start.analyzed == start.channels else columns  # no copy
-        self._resampler = Resampler(start.sample_rate, len(columns))
+        self._hearing = Hearing(start)
         self._channels = [
             Channel(name, VoiceTrack.begin() if start.vad else None, prior if start.adapt else None)
             for name in start.analyzed
         ]
-        self._available = 0  # samples that have left the resampler
         self._grid = Grid(start.window_s, start.hop_s)
         self._next = (self._grid.first, 0)  # the next window: (k, index of the channel)
         self._arrivals: deque[float] = deque()  # when each window's end came, from `_next` on
@@ -140,7 +135,10 @@ class Session:
             MessageError: audio after `stop`.
         """
         self._refuse_after_stop("audio")
-        self._take(self._decoder.feed(data), now)
+        self._received(now)
+        if self._hearing.keep(data) or self._hurries():
+            self._hear(self._hearing.take())
+            self._note_pace(now)
 
     def gap(self, samples: int, now: float) -> None:
         """Hears silence in the place of audio that was lost.
@@ -158,11 +156,13 @@ class Session:
             raise MessageError(
                 "bad_message", f"gap: {samples} samples: expected at most {longest} at a time"
             )
-        self._take(self._decoder.gap(samples), now)
+        self._received(now)
+        self._hear(self._hearing.gap(samples))
+        self._note_pace(now)
 
     def resume(self) -> None:
         """Another connection goes on from the last whole sample."""
-        self._decoder.forget_rest()
+        self._hearing.forget_rest()
 
     def flush(self, flush_id: str) -> None:
         """Asks for the results of all that has left the resampler, then `Flushed` with the same id.
@@ -176,7 +176,8 @@ class Session:
                 "bad_message",
                 f"flush: {MAX_FLUSHES} are unanswered; wait for flushed before the next",
             )
-        self._marks.append(_Mark(self._available, self._received_at, flush_id))
+        self._hear(self._hearing.take())
+        self._marks.append(_Mark(self._hearing.available, self._received_at, flush_id))
 
     def stop(self) -> None:
         """No more audio: asks for what is left and the summary.
@@ -186,10 +187,10 @@ class Session:
         """
         self._refuse_after_stop("stop")
         self.stopped = True
-        if self._decoder.rest:
-            self._notices.append(incomplete_sample(self._decoder.rest))
-        self._hear(np.zeros((0, len(self._channels)), np.float32), last=True)
-        self._marks.append(_Mark(self._available, self._received_at, None))
+        if self._hearing.rest:
+            self._notices.append(incomplete_sample(self._hearing.rest))
+        self._hear(self._hearing.take(last=True))
+        self._marks.append(_Mark(self._hearing.available, self._received_at, None))
 
     def held(self, seconds: float) -> None:
         """The driver did not read for so long: the stream's clock stood still meanwhile."""
@@ -235,12 +236,12 @@ class Session:
     @property
     def audio_s(self) -> float:
         """Seconds of audio received."""
-        return self._decoder.frames / self._start.sample_rate
+        return self._hearing.seconds
 
     @property
     def unjudged_s(self) -> float:
         """Seconds of audio at 16 kHz that wait for their windows to be handed out."""
-        return max(0, self._available - self._last_grid_end()) / SAMPLE_RATE
+        return max(0, self._hearing.available - self._last_grid_end()) / SAMPLE_RATE
 
     def ahead_s(self, now: float) -> float:
         """How far the audio received runs ahead of the clock; negative where it lags behind."""
@@ -258,7 +259,7 @@ class Session:
         return Started(
             id=f"{self.id}:0",
             resumed=resumed,
-            received_samples=self._decoder.frames,
+            received_samples=self._hearing.frames,
             session_id=self.id,
             stream_id=self.stream_id,
             encoding=start.encoding,
@@ -287,7 +288,7 @@ class Session:
 
     def _due(self) -> bool:
         """Whether the next window on the grid is complete and comes before the next mark."""
-        limit = self._marks[0].position if self._marks else self._available
+        limit = self._marks[0].position if self._marks else self._hearing.available
         return self._grid.end(self._next[0]) <= limit
 
     def _advance(self) -> None:
@@ -320,7 +321,7 @@ class Session:
         if self._next[0] < self._must_judge or now - self._arrivals[0] <= MAX_WAIT_S:
             return None
         skipped = 0
-        while self._grid.end(self._next[0] + 1) <= self._available:
+        while self._grid.end(self._next[0] + 1) <= self._hearing.available:
             self._advance()
             skipped += 1
         return self._report.skipped(skipped) if skipped else None
@@ -351,25 +352,25 @@ class Session:
 
     # --- audio ---
 
-    def _take(self, samples: Samples, now: float) -> None:
+    def _received(self, now: float) -> None:
         if self._began_at is None:
             self._began_at = now
         self._received_at = now
-        self._hear(samples[:, self._columns], last=False)
+
+    def _note_pace(self, now: float) -> None:
         if not self.live(now):
             self._must_judge = self._arrived
 
-    def _hear(self, samples: Samples, last: bool) -> None:
-        pcm = to_pcm(self._resampler.feed(samples, last))
+    def _hurries(self) -> bool:
+        """Whether the last sample of a window has come and has not left the resampler."""
+        resampling = self._grid.end_before(self._arrived) > self._hearing.available
+        return resampling or self._grid.end(self._arrived) <= self._hearing.reached
+
+    def _hear(self, pcm: Pcm) -> None:
         for index, channel in enumerate(self._channels):
             channel.hear(pcm[:, index])
-        self._available += len(pcm)
-        # A window's last sample has come before the resampler lets go of it, or, at the very end, where
-        # the resampler rounds up, with it.
-        received = max(
-            self._available, self._decoder.frames * SAMPLE_RATE // self._start.sample_rate
-        )
-        while self._grid.end(self._arrived) <= received:
+        # A window's last sample has come before the resampler lets go of it.
+        while self._grid.end(self._arrived) <= self._hearing.reached:
             self._arrivals.append(self._received_at)
             self._arrived += 1
         self._trim()
@@ -384,7 +385,7 @@ class Session:
 
     def _trim(self) -> None:
         """Forgets audio that no window can need any more."""
-        end = min(self._grid.end(self._next[0]), self._available)
+        end = min(self._grid.end(self._next[0]), self._hearing.available)
         if self._marks:
             end = min(end, self._marks[0].position)
         needed = self._grid.begin(end)

@@ -521,7 +521,9 @@ def test_a_sound_card_a_little_fast_stays_live_for_a_day():
     session = new_session(ENGINE)
     fast, day = 1.0002, 24 * 3600  # 200 ppm
     session.feed(b"", 0.0)
-    session._decoder.frames = round(fast * day) * 16_000  # a day of audio, without hearing it
+    session._hearing._decoder.frames = (
+        round(fast * day) * 16_000
+    )  # a day of audio, without hearing it
     assert session.ahead_s(day) > AHEAD_TOLERANCE_S and session.live(day)
 
 
