@@ -194,8 +194,13 @@ class Call:
 
     @property
     def live(self) -> bool:
-        """Whether audio comes at the pace of speech; while reading is held, the clock stands still."""
-        return self.session.live(self._now() if self._held_since is None else self._held_since)
+        """Whether somebody listens while audio comes at the pace of speech.
+
+        While reading is held, the clock stands still.
+        """
+        return not self.abandoned and self.session.live(
+            self._now() if self._held_since is None else self._held_since
+        )
 
     async def progress(self) -> None:
         """Waits until something has been judged or sent."""
@@ -246,7 +251,7 @@ class Call:
     async def _next(self) -> None:
         self._judging = True
         item, judgement = await self._scheduler.judge(
-            lambda: self.session.poll(self._now()), live=self.live and not self.abandoned
+            lambda: self.session.poll(self._now()), live=self.live
         )
         if isinstance(item, Window) and judgement is not None:
             self._say(self.session.finish(item, judgement, self._now()))

@@ -99,8 +99,8 @@ class Calls:
         task.add_done_callback(self._tasks.pop)
         return call
 
-    def resume(self, resume: Resume, owner: str) -> Call:
-        """The call that a client comes back to; no longer parked.
+    def find(self, resume: Resume, owner: str) -> Call:
+        """The call that a client comes back to; it stays parked until `unpark`.
 
         Raises:
             MessageError: `unknown_session`: there is none, it ended too long ago, or it is another's.
@@ -112,8 +112,12 @@ class Calls:
                 f"resume: no such session, or it ended more than {self._grace_s:g} s "
                 "ago: start a new one",
             )
-        self._unpark(call)
         return call
+
+    def unpark(self, call: Call) -> None:
+        """Somebody has come back to the call: it does not end by itself any more."""
+        if call.session.id in self._parked:
+            self._parked.pop(call.session.id)[1].cancel()
 
     def park(self, call: Call) -> None:
         """Keeps a call whose client vanished, for the grace period, unless somebody has it already.
@@ -123,7 +127,7 @@ class Calls:
         session_id = call.session.id
         if self._known.get(session_id) is not call or call.connection is not None:
             return
-        self._unpark(call)
+        self.unpark(call)
         handle = asyncio.get_running_loop().call_later(self._grace_s, self.forget, call)
         self._parked[session_id] = call, handle
         log.info("waits for its client", extra={"session": session_id})
@@ -133,7 +137,7 @@ class Calls:
 
     def forget(self, call: Call) -> None:
         """Ends a call for good: what is left of it is still judged for whoever follows it."""
-        self._unpark(call)
+        self.unpark(call)
         self._known.pop(call.session.id, None)
         call.abandon()
 
@@ -154,7 +158,3 @@ class Calls:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _unpark(self, call: Call) -> None:
-        if call.session.id in self._parked:
-            self._parked.pop(call.session.id)[1].cancel()

@@ -8,7 +8,9 @@ connection may go on with it.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from itertools import count
+from typing import Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -23,19 +25,23 @@ from emotion.messages import (
     Gap,
     Limits,
     Message,
+    Resume,
     Silence,
     Start,
     Stop,
     Summary,
 )
+from stream_server import intake
 from stream_server.auth import Principal, Role
 from stream_server.call import Call, missed_events
 from stream_server.calls import Calls
 from stream_server.config import Config
 from stream_server.connection import CLOSE_CODES
 from stream_server.dialect import Audio, Close, Dialect, Native, Order, Token
-from stream_server.intake import Intake
 from stream_server.wire import DeafError, Wire
+
+FRAMES_A_TURN: Final = 8
+"""Messages that are obeyed before others' turn comes, where they are already here."""
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +77,8 @@ class Stream:
         self._draining = asyncio.Event()
         self._replaced = asyncio.Event()  # another connection wants the call
         self._left = asyncio.Event()  # this one has let go of it
+        self._waiting_since: float | None = None  # for the client to say something
+        self._watchdog: asyncio.TimerHandle | None = None
 
     async def serve(self, slot: Callable[[Principal], AbstractContextManager[None]]) -> None:
         """Serves the connection to its end; raises nothing that the client can cause.
@@ -80,15 +88,8 @@ class Stream:
                 Whoever has not said yet who it is holds none.
         """
         try:
-            if isinstance(self._principal, MessageError):
-                first = await self._first_orders()
-                if isinstance(self._principal, MessageError):
-                    raise self._principal
-                with slot(self._principal):
-                    await self._serve(first)
-            else:
-                with slot(self._principal):
-                    await self._serve(await self._first_orders())
+            with ExitStack() as held:
+                await self._serve(lambda who: held.enter_context(slot(who)))
         except MessageError as error:
             self._log(f"{error.code}: {error.message}")
             await self._wire.refuse(error)
@@ -113,11 +114,21 @@ class Stream:
         self._replaced.set()
         await self._left.wait()
 
-    async def _serve(self, first: tuple[Start, list[Order]] | None) -> None:
+    async def _serve(self, hold_slot: Callable[[Principal], None]) -> None:
+        known = isinstance(self._principal, Principal)
+        if isinstance(self._principal, Principal):
+            hold_slot(self._principal)
+        first = await self._first_orders()
         if first is None:
             return
-        start, early = first
-        call, number = await self._join(start)
+        if isinstance(self._principal, MessageError):
+            raise self._principal
+        if not known:
+            hold_slot(self._principal)
+        await self._carry(self._principal, *first)
+
+    async def _carry(self, principal: Principal, start: Start, early: Sequence[Order]) -> None:
+        call, number = await self._join(principal, start)
         seq = start.resume.last_seq if start.resume else 0
         try:
             last = await self._converse(call, number, seq, early)
@@ -185,23 +196,6 @@ class Stream:
             self._principal = self._identify(order.value)
         return isinstance(order, Token)
 
-    def _owner(self, start: Start) -> str:
-        """The name of who may start this stream.
-
-        Raises:
-            MessageError: `unauthorized`.
-        """
-        if isinstance(self._principal, MessageError):
-            raise self._principal
-        if start.resume is None:
-            self._require(start.stream_id)
-        return self._principal.name
-
-    def _require(self, stream_id: str | None) -> None:
-        """Refuses who may not publish this stream; one without a name is nobody's but everybody's."""
-        assert isinstance(self._principal, Principal)
-        self._principal.require(Role.PUBLISH, stream_id or "")
-
     async def _receive_unless_draining(self) -> str | bytes | None:
         receive = asyncio.ensure_future(self._wire.connection.recv())
         drain = asyncio.ensure_future(self._draining.wait())
@@ -212,19 +206,14 @@ class Stream:
             receive.cancel()
             drain.cancel()
 
-    async def _join(self, start: Start) -> tuple[Call, int]:
+    async def _join(self, principal: Principal, start: Start) -> tuple[Call, int]:
         """The call that `start` opens or resumes, and the number of the first message to send."""
-        owner = self._owner(start)
         if start.resume is None:
-            call, number = self._calls.open(start, owner), 0
+            # A stream without a name is nobody's but everybody's.
+            principal.require(Role.PUBLISH, start.stream_id or "")
+            call, number = self._calls.open(start, principal.name), 0
         else:
-            call = self._calls.resume(start.resume, owner)
-            self._require(call.start.stream_id)
-            while call.connection is not None:
-                await call.connection.give_way()
-                # Meanwhile the other connection may have broken, or ended the call.
-                call = self._calls.resume(start.resume, owner)
-            call.session.resume()
+            call = await self._taken_over(principal, start.resume)
             number = call.outbox.after(start.resume.last_seq)
         self._call, call.connection = call, self
         call.sent(number)
@@ -239,6 +228,18 @@ class Stream:
             self._lost(call, lost)
             raise
         return call, number
+
+    async def _taken_over(self, principal: Principal, resume: Resume) -> Call:
+        """The call that somebody comes back to; whoever still carries it lets go of it."""
+        while True:
+            # Found anew each time: meanwhile its connection may have ended it.
+            call = self._calls.find(resume, principal.name)
+            principal.require(Role.PUBLISH, call.start.stream_id or "")
+            if call.connection is None:
+                self._calls.unpark(call)
+                call.session.resume()
+                return call
+            await call.connection.give_way()
 
     # --- the end ---
 
@@ -287,20 +288,29 @@ class Stream:
         finally:
             for task in tasks:
                 task.cancel()
+            if self._watchdog is not None:
+                self._watchdog.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- the reader ---
 
     async def _read(self, call: Call, early: Sequence[Order]) -> None:
         """Obeys the client until the connection closes or this is cancelled."""
+        now = asyncio.get_running_loop().time
+        self._watch(call)
         try:
             for order in early:
                 await self._obey(call, order)
-            while True:
-                message = await self._receive(call)
+            for number in count(1):
+                self._waiting_since = now()
+                message = await self._wire.connection.recv()
+                self._waiting_since = None
                 if not self._draining.is_set():  # else it comes too late, by no fault of the client
                     await self._understand(call, message)
-                await asyncio.sleep(0)  # others' turns come between frames that are already here
+                if number % FRAMES_A_TURN == 0:
+                    await asyncio.sleep(
+                        0
+                    )  # others' turns come between frames that are already here
         except AudioError as error:
             call.fail(MessageError("bad_audio", str(error)))
         except MessageError as error:
@@ -311,17 +321,16 @@ class Stream:
             raise
         await self._wire.discard()
 
-    async def _receive(self, call: Call) -> str | bytes:
-        # After `stop` it is the client that waits.
-        timeout = None if call.session.stopped else self._config.idle_timeout_s
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._wire.connection.recv()
-        except TimeoutError:
-            raise MessageError(
-                "idle",
-                f"nothing came for {timeout:g} s: send audio, or keepalive while there is none",
-            ) from None
+    def _watch(self, call: Call) -> None:
+        """Ends the call of a client that says nothing; one timer for all of its frames."""
+        idle, loop = self._config.idle_timeout_s, asyncio.get_running_loop()
+        since = loop.time() if self._waiting_since is None else self._waiting_since
+        left = since + idle - loop.time()
+        if left > 0:
+            self._watchdog = loop.call_later(left, self._watch, call)
+        elif not call.session.stopped:  # after `stop` it is the client that waits
+            reason = f"nothing came for {idle:g} s: send audio, or keepalive while there is none"
+            call.fail(MessageError("idle", reason))
 
     async def _understand(self, call: Call, message: str | bytes) -> None:
         """Obeys a message; one that is not of the protocol is answered and does not end the call."""
@@ -340,13 +349,13 @@ class Stream:
             what = "audio" if isinstance(order, Audio) else "a message"
             await self._wire.tell(f"{what} after stop: open a new stream")
         elif isinstance(order, Audio):
-            await Intake(call, self._draining).hear(order.data)
+            await intake.hear(call, order.data, self._draining)
         elif isinstance(order, Gap):
             longest = round(MAX_GAP_S * call.start.sample_rate)
             if order.samples > longest:
                 await self._wire.tell(f"gap: {order.samples} samples: expected at most {longest}")
             else:
-                await Intake(call, self._draining).skip(order.samples)
+                await intake.skip(call, order.samples, self._draining)
         elif isinstance(order, Flush):
             call.flush(order.id)
             while call.busy:  # so a client cannot pile up flushes

@@ -29,7 +29,7 @@ from stream_server.dialect import Native
 from stream_server.hub import Hub
 from stream_server.scheduler import Scheduler
 from stream_server.server import Server, running
-from stream_server.stream import Stream
+from stream_server.stream import FRAMES_A_TURN, Stream
 from tests.fakes import events_of, heard, int16_bytes, plain, restless
 from tests.speech import speech_like
 from tests.stream_server.client import (
@@ -448,7 +448,7 @@ async def test_many_small_frames_at_once_leave_others_their_turns(engine: Engine
         while not stream.done():
             await asyncio.sleep(0)
             left.append(len(crowd.messages))
-    assert max(a - b for a, b in pairwise(left)) <= 2
+    assert max(a - b for a, b in pairwise(left)) <= FRAMES_A_TURN
 
 
 async def test_who_pings_and_does_not_read_is_cut_off(server: Server) -> None:
