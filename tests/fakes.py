@@ -2,7 +2,8 @@
 
 `write_model` makes real ONNX files with a whole contract, for what must run through ONNX Runtime;
 `fake_engine` is the real `Engine` over NumPy, for what must run a thousand times. Both judge a window
-by four statistics of its waveform, so that another window gives another result.
+by four statistics of its waveform, so that another window gives another result. `started`, `emotion`,
+`silence` and `summary_of` are what a session says, for where no model has to be heard.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,18 @@ import numpy.typing as npt
 from emotion.contract import Contract, pack, to_metadata
 from emotion.engine import Engine, Window
 from emotion.labels import EMOTIONS
-from emotion.messages import Emotion, Event, Flushed, Silence, Summary, Warning
+from emotion.messages import (
+    Emotion,
+    Event,
+    Flushed,
+    Limits,
+    Model,
+    Silence,
+    Smoothed,
+    Started,
+    Summary,
+    Warning,
+)
 from emotion.parsing import start_from
 from emotion.session import Session
 from emotion.vad import FRAME, MEMORY_FRAMES, VoiceTrack
@@ -203,6 +215,83 @@ def _softmax(logits: Floats) -> Floats:
     return result
 
 
+# --- what a session says ---
+
+
+def started(**fields: Any) -> Started:
+    """A `started`, apart from the fields given."""
+    whole: dict[str, Any] = {
+        "id": "s:0",
+        "session_id": "s",
+        "stream_id": "s",
+        "encoding": "pcm_s16le",
+        "sample_rate": 16_000,
+        "channels": ("mono",),
+        "analyze": ("mono",),
+        "window_s": 3,
+        "hop_s": 1,
+        "vad": True,
+        "adapt": False,
+        "metadata": {},
+        "smoothing_half_life_s": 2,
+        "model": Model(name="stream", version="1", labels=EMOTIONS),
+        "limits": Limits(),
+    }
+    return Started(**whole | fields)
+
+
+def emotion(label: str, confidence: float, *, seq: int = 1, **fields: Any) -> Emotion:
+    """An `emotion` whose other labels share the rest evenly, apart from the fields given."""
+    rest = (1 - confidence) / (len(EMOTIONS) - 1)
+    probabilities = dict.fromkeys(EMOTIONS, rest) | {label: confidence}
+    whole: dict[str, Any] = {
+        "id": f"s:{seq}",
+        "seq": seq,
+        "stream_id": "s",
+        "channel": "mono",
+        "start_s": 0.0,
+        "end_s": 1.0,
+        "label": label,
+        "confidence": confidence,
+        "probabilities": probabilities,
+        "smoothed": Smoothed(label=label, probabilities=probabilities),
+        "speech_ratio": 1.0,
+        "adapted_s": 0.0,
+        "latency_ms": 1.0,
+    }
+    return Emotion(**whole | fields)
+
+
+def silence(seq: int, end_s: float = 0.0, **fields: Any) -> Silence:
+    """A `silence`, apart from the fields given."""
+    whole: dict[str, Any] = {
+        "id": f"s:{seq}",
+        "seq": seq,
+        "stream_id": "s",
+        "channel": "mono",
+        "start_s": 0.0,
+        "end_s": end_s,
+        "speech_ratio": 0.0,
+        "latency_ms": 1.0,
+    }
+    return Silence(**whole | fields)
+
+
+def summary_of(**fields: Any) -> Summary:
+    """The summary of `new_session`'s session, apart from the fields given."""
+    whole: dict[str, Any] = {
+        "id": "s:end",
+        "session_id": "s",
+        "stream_id": "s",
+        "windows": 0,
+        "inferred": 0,
+        "silent": 0,
+        "skipped": 0,
+        "dominant": {"mono": None},
+    }
+    return Summary(**whole | fields)
+
+
 # --- a driver ---
 
 
@@ -211,12 +300,6 @@ def new_session(engine: Engine, *, may_skip: bool = True, **fields: Any) -> Sess
     return Session(
         start_from(**fields), engine.contract, engine.prior(), session_id="s", may_skip=may_skip
     )
-
-
-def summary_of(**fields: Any) -> Summary:
-    """The summary of `new_session`'s session."""
-    whole = {"windows": 0, "inferred": 0, "silent": 0, "skipped": 0, "dominant": {"mono": None}}
-    return Summary(id="s:end", session_id="s", stream_id="s", **whole | fields)  # type: ignore[arg-type]
 
 
 def judge_all(session: Session, engine: Engine, now: float = 0.0) -> Iterator[Item]:

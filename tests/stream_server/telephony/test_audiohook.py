@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emotion.errors import MessageError
-from emotion.messages import Emotion, Error, Gap, Silence, Smoothed, Start, Stop, Summary, Warning
+from emotion.messages import Emotion, Error, Gap, Start, Stop, Summary, Warning
 from stream_server.dialect import Audio, Close, Reply
 from stream_server.telephony.audiohook import (
     MAX_DISCARDED_S,
@@ -21,7 +21,8 @@ from stream_server.telephony.audiohook import (
     duration,
     seconds,
 )
-from tests.fakes import events_of, fake_engine, heard, plain, restless
+from tests import fakes
+from tests.fakes import events_of, fake_engine, heard, plain, restless, silence, summary_of
 from tests.stream_server.telephony.calls import answered, mulaw, received, said
 
 SESSION = "e160e428-53e2-487c-977d-96989bf5c99d"
@@ -92,34 +93,11 @@ def replied(orders: Any) -> list[dict[str, Any]]:
 
 
 def emotion(seq: int = 1) -> Emotion:
-    return Emotion(
-        id=f"s:{seq}",
-        seq=seq,
-        stream_id=CONVERSATION,
-        channel="customer",
-        start_s=float(seq),
-        end_s=seq + 3.0,
-        label="angry",
-        confidence=0.8,
-        probabilities={"angry": 0.8, "calm": 0.2},
-        smoothed=Smoothed(label="angry", probabilities={"angry": 0.8, "calm": 0.2}),
-        speech_ratio=0.9,
-        adapted_s=0.0,
-        latency_ms=31.0,
-    )
+    times = {"start_s": float(seq), "end_s": seq + 3.0}
+    return fakes.emotion("angry", 0.8, seq=seq, channel="customer", **times)
 
 
-SUMMARY = Summary(
-    id="s:end",
-    session_id="s",
-    stream_id=CONVERSATION,
-    audio_s=1.0,
-    windows=0,
-    inferred=0,
-    silent=0,
-    skipped=0,
-    dominant={},
-)
+SUMMARY = summary_of(stream_id=CONVERSATION, audio_s=1.0)
 FAILED = Error(code="bad_message", message="seq: expected 2, found 5", fatal=False)
 
 # --- open ---
@@ -371,23 +349,14 @@ def test_an_emotion_is_an_event_of_its_own_type() -> None:
     assert (message["type"], message["seq"], message["clientseq"]) == ("event", 2, 1)
     (entity,) = message["parameters"]["entities"]
     assert entity["type"] == "emotion"
-    assert entity["data"]["label"] == "angry" and entity["data"]["probabilities"]["calm"] == 0.2
+    assert entity["data"]["label"] == "angry"
+    assert entity["data"]["probabilities"] == emotion().probabilities
     assert (entity["data"]["position"], entity["data"]["duration"]) == ("PT1S", "PT3S")
 
 
 def test_silences_and_warnings_are_not_written() -> None:
     dialect, _ = opened()
-    silence = Silence(
-        id="s:1",
-        seq=1,
-        stream_id="x",
-        channel="customer",
-        start_s=0,
-        end_s=1,
-        speech_ratio=0,
-        latency_ms=1,
-    )
-    assert dialect.write(silence) == ()
+    assert dialect.write(silence(1)) == ()
     assert dialect.write(Warning(code="too_fast", message="")) == ()
 
 
