@@ -6,7 +6,9 @@ by four statistics of its waveform, so that another window gives another result.
 `silence` and `summary_of` are what a session says, for where no model has to be heard.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emotion.contract import Contract, pack, to_metadata
-from emotion.engine import Engine, Window
+from emotion.engine import Engine, Judgement, Window
 from emotion.labels import EMOTIONS
 from emotion.messages import (
     Emotion,
@@ -40,6 +42,7 @@ WIDTH: Final = 4
 MEAN: Final = np.array([0.0, 0.1, 0.02, 0.05], np.float32)
 STD: Final = np.array([0.1, 0.1, 0.05, 0.05], np.float32)
 WEIGHTS: Final = np.random.default_rng(7).normal(size=(WIDTH, 8)).astype(np.float32)
+SECOND: Final = bytes(32_000)  # silence as pcm_s16le at 16 kHz
 LOUD: Final = 400  # mean of |int16| from which the fake voice activity takes a frame for speech
 
 
@@ -215,6 +218,21 @@ def _softmax(logits: Floats) -> Floats:
     return result
 
 
+class Choosy(Engine):
+    """An engine that fails, or waits, for windows of one channel; others pass to the real one."""
+
+    def __init__(self, engine: Engine, channel: str, gate: threading.Event | None = None) -> None:
+        self.__dict__ = dict(engine.__dict__)
+        self._channel, self._gate = channel, gate
+
+    def judge(self, window: Window) -> Judgement:
+        if window.channel == self._channel:
+            if self._gate is None:
+                raise RuntimeError("the model broke")
+            self._gate.wait(20)
+        return super().judge(window)
+
+
 # --- what a session says ---
 
 
@@ -328,6 +346,17 @@ def heard(engine: Engine, pieces: Iterable[bytes | str], **fields: Any) -> list[
 def events_of(items: Iterable[Item]) -> list[Event]:
     """The events among the answers."""
     return [item for item in items if isinstance(item, Emotion | Silence)]
+
+
+def ends(items: Iterable[Item]) -> list[float]:
+    """Where the windows of the events among the answers end, in seconds."""
+    return [event.end_s for event in events_of(items)]
+
+
+def cut(data: bytes, at: Iterable[float]) -> list[bytes]:
+    """The same bytes in pieces, cut at these shares of their length."""
+    edges = [0, *sorted(round(share * len(data)) for share in at), len(data)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 def plain(items: Iterable[Item], *without: str) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -30,12 +29,6 @@ from tests.stream_server.client import (
 SPEECH = int16_bytes(speech_like(6.3))
 SECOND = 32_000  # bytes
 START = {"type": "start", "vad": False, "hop_s": 0.5}
-
-
-@pytest.fixture
-async def server(engine: Engine) -> AsyncIterator[Server]:
-    async with running(Config(port=0, max_sessions=3), engine) as server:
-        yield server
 
 
 async def hear_events(connection: ClientConnection, count: int) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from tests.stream_server.telephony.calls import (
     twilio_media,
     twilio_start,
 )
-from tests.stream_server.telephony.test_audiohook import CONVERSATION, ORGANIZATION, SESSION, Client
+from tests.stream_server.telephony.genesys import CONVERSATION, ORGANIZATION, SESSION, Client
 
 SOUND = mulaw(speech_like(4.2, 8000))
 PUBLIC = "wss://calls.example.com"
