@@ -151,17 +151,18 @@ class Server:
         log.info("up to %d sessions at once", self.admission.max_sessions)
 
     def reload(self, config: Config) -> None:
-        """Takes other tokens and keys, and reads the certificate again, for the connections to come.
+        """Takes other tokens and keys, and reads telephony's secrets and the certificate again.
 
-        Where something is wrong with either, the log says so, and the old stays. No other setting
-        changes while the server runs.
+        They count for the connections to come. Where something is wrong with one of these, the log
+        says so, the old stays, and the others are taken. No other setting changes while the server
+        runs.
         """
-        try:
-            self._authenticator.reload(config)
-            self._door.reload(config)
-            log.info("tokens were read again")
-        except ConfigurationError as error:
-            log.error("tokens were not read again, the old ones stay: %s", error)
+        for what, holder in (("tokens", self._authenticator), ("telephony's secrets", self._door)):
+            try:
+                holder.reload(config)
+                log.info("%s were read again", what)
+            except ConfigurationError as error:
+                log.error("%s were not read again, the old ones stay: %s", what, error)
         if self._certificate is not None:
             self._certificate.reload()
 

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -256,6 +257,25 @@ async def test_another_secret_of_genesys_counts_from_the_reload_on_and_a_broken_
         server.reload(config)
         assert "the old ones stay: audiohook.client_secret_file" in caplog.text
         assert await opens(b"another") and not await opens(SECRET)
+
+
+async def test_the_log_says_which_of_tokens_and_secrets_stay_the_old_ones(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    file = secret_file(tmp_path / "twilio", TWILIO_TOKEN)
+    twilio = Twilio(auth_token_file=file)
+    config = Config(port=0, public_url=PUBLIC, twilio=twilio, tokens=(token("desk", "old"),))
+    async with running(config, engine) as server:
+        file.unlink()
+        server.reload(replace(config, tokens=(token("desk", "new"),)))
+        assert "tokens were read again" in caplog.text
+        assert "telephony's secrets were not read again, the old ones stay" in caplog.text
+        for text in ("old", "new"):
+            headers = {"Authorization": f"Bearer {text}"}
+            assert await let_in(server, "/v1/stream", headers) == (text == "new")
+        path = "/telephony/twilio"
+        assert await let_in(server, path, twilio_headers(path))
 
 
 async def test_vonage_jambonz_and_asterisk_reach_the_hub(engine: Engine) -> None:
