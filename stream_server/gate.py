@@ -103,8 +103,14 @@ class Gate:
             if not later or credentials(request):
                 self._admission.refused("unauthorized")
                 return None if browser else unauthorized_response(refusal)
-        full = self._admission.refusal() if slot else None
-        if full is None or browser:  # a browser's refusal is the slot's to say
+        if not slot or browser:  # a browser's refusal is the slot's to say
+            return None
+        return self.refusal_if_full()
+
+    def refusal_if_full(self) -> Response | None:
+        """The answer to a plain client that no session is free for, counted; None where one is."""
+        full = self._admission.refusal()
+        if full is None:
             return None
         self._admission.refuse()
         return response(HTTPStatus.SERVICE_UNAVAILABLE, full + "\n", {"Retry-After": RETRY_S})

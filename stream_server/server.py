@@ -10,7 +10,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from http import HTTPStatus
 from typing import Any, Final, cast
 
 from websockets.asyncio.server import Server as WebSocketServer
@@ -20,16 +19,16 @@ from websockets.http11 import Request, Response
 from emotion.engine import Engine, load_engine
 from emotion.errors import ConfigurationError, MessageError
 from stream_server.admission import Admission, Doors
-from stream_server.auth import Authenticator, Role
+from stream_server.auth import Authenticator, Principal, Role
 from stream_server.bus import RedisBus
 from stream_server.calls import Calls
 from stream_server.capacity import measure
 from stream_server.config import Config, url
 from stream_server.connection import SpeakingConnection
 from stream_server.cores import cores
-from stream_server.dialect import Native
+from stream_server.dialect import Dialect, Native
 from stream_server.gate import Gate
-from stream_server.http import HEALTH, MONITOR, STREAM, Site, response, unauthorized_response
+from stream_server.http import HEALTH, MONITOR, STREAM, Site, unauthorized_response
 from stream_server.hub import Hub
 from stream_server.metrics import Metrics
 from stream_server.monitor import Monitor
@@ -152,17 +151,18 @@ class Server:
         log.info("up to %d sessions at once", self.admission.max_sessions)
 
     def reload(self, config: Config) -> None:
-        """Takes other tokens and keys, and reads the certificate again, for the connections to come.
+        """Takes other tokens and keys, and reads telephony's secrets and the certificate again.
 
-        Where something is wrong with either, the log says so, and the old stays. No other setting
-        changes while the server runs.
+        They count for the connections to come. Where something is wrong with one of these, the log
+        says so, the old stays, and the others are taken. No other setting changes while the server
+        runs.
         """
-        try:
-            self._authenticator.reload(config)
-            self._door.reload(config)
-            log.info("tokens were read again")
-        except ConfigurationError as error:
-            log.error("tokens were not read again, the old ones stay: %s", error)
+        for what, holder in (("tokens", self._authenticator), ("telephony's secrets", self._door)):
+            try:
+                holder.reload(config)
+                log.info("%s were read again", what)
+            except ConfigurationError as error:
+                log.error("%s were not read again, the old ones stay: %s", what, error)
         if self._certificate is not None:
             self._certificate.reload()
 
@@ -234,32 +234,27 @@ class Server:
             self.metrics.refused("unauthorized")
             await asyncio.sleep(due - asyncio.get_running_loop().time())
             return unauthorized_response(refusal)
-        full = self.admission.refusal()
-        if full is None:
-            return None
-        self.admission.refuse()
-        return response(HTTPStatus.SERVICE_UNAVAILABLE, full + "\n", {"Retry-After": "5"})
+        return self._gate.refusal_if_full()
 
     async def _handle(self, connection: ServerConnection) -> None:
         assert isinstance(connection, SpeakingConnection)
         task = asyncio.current_task()
         assert task is not None and connection.request is not None
-        path = connection.request.path.split("?")[0]
-        if path == MONITOR:
-            await self._serve_monitor(connection, task)
+        path, principal = connection.request.path.split("?")[0], connection.principal
+        dialect: Dialect = Native()
+        if path in DIALECTS:
+            dialect = self._door.dialect(path, connection.request)
+        elif isinstance(principal, MessageError):
+            await Wire(connection, dialect, self.config.send_timeout_s).refuse(principal)
             return
-        telephony = path in DIALECTS
-        if isinstance(connection.principal, MessageError) and not telephony:
-            await Wire(connection, Native(), self.config.send_timeout_s).refuse(
-                connection.principal
-            )
+        elif path == MONITOR:
+            await self._serve_monitor(connection, principal, task)
             return
-        dialect = self._door.dialect(path, connection.request) if telephony else Native()
         self._streams[task] = stream = Stream(
             connection,
             dialect,
             self._calls,
-            connection.principal,
+            principal,
             self.config,
             self._authenticator.of_token,
         )
@@ -269,12 +264,8 @@ class Server:
             del self._streams[task]
 
     async def _serve_monitor(
-        self, connection: SpeakingConnection, task: asyncio.Task[None]
+        self, connection: SpeakingConnection, principal: Principal, task: asyncio.Task[None]
     ) -> None:
-        principal = connection.principal
-        if isinstance(principal, MessageError):
-            await Wire(connection, Native(), self.config.send_timeout_s).refuse(principal)
-            return
         self._monitors.add(task)
         try:
             monitor = Monitor(connection, self.hub, self.config.send_timeout_s)

@@ -2,10 +2,13 @@
 
 `write_model` makes real ONNX files with a whole contract, for what must run through ONNX Runtime;
 `fake_engine` is the real `Engine` over NumPy, for what must run a thousand times. Both judge a window
-by four statistics of its waveform, so that another window gives another result.
+by four statistics of its waveform, so that another window gives another result. `started`, `emotion`,
+`silence` and `summary_of` are what a session says, for where no model has to be heard.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from emotion.contract import Contract, pack, to_metadata
-from emotion.engine import Engine, Window
+from emotion.engine import Engine, Judgement, Window
 from emotion.labels import EMOTIONS
-from emotion.messages import Emotion, Event, Flushed, Silence, Summary, Warning
+from emotion.messages import (
+    Emotion,
+    Event,
+    Flushed,
+    Limits,
+    Model,
+    Silence,
+    Smoothed,
+    Started,
+    Summary,
+    Warning,
+)
 from emotion.parsing import start_from
 from emotion.session import Session
 from emotion.vad import FRAME, MEMORY_FRAMES, VoiceTrack
@@ -28,6 +42,7 @@ WIDTH: Final = 4
 MEAN: Final = np.array([0.0, 0.1, 0.02, 0.05], np.float32)
 STD: Final = np.array([0.1, 0.1, 0.05, 0.05], np.float32)
 WEIGHTS: Final = np.random.default_rng(7).normal(size=(WIDTH, 8)).astype(np.float32)
+SECOND: Final = bytes(32_000)  # silence as pcm_s16le at 16 kHz
 LOUD: Final = 400  # mean of |int16| from which the fake voice activity takes a frame for speech
 
 
@@ -203,6 +218,98 @@ def _softmax(logits: Floats) -> Floats:
     return result
 
 
+class Choosy(Engine):
+    """An engine that fails, or waits, for windows of one channel; others pass to the real one."""
+
+    def __init__(self, engine: Engine, channel: str, gate: threading.Event | None = None) -> None:
+        self.__dict__ = dict(engine.__dict__)
+        self._channel, self._gate = channel, gate
+
+    def judge(self, window: Window) -> Judgement:
+        if window.channel == self._channel:
+            if self._gate is None:
+                raise RuntimeError("the model broke")
+            self._gate.wait(20)
+        return super().judge(window)
+
+
+# --- what a session says ---
+
+
+def started(**fields: Any) -> Started:
+    """A `started`, apart from the fields given."""
+    whole: dict[str, Any] = {
+        "id": "s:0",
+        "session_id": "s",
+        "stream_id": "s",
+        "encoding": "pcm_s16le",
+        "sample_rate": 16_000,
+        "channels": ("mono",),
+        "analyze": ("mono",),
+        "window_s": 3,
+        "hop_s": 1,
+        "vad": True,
+        "adapt": False,
+        "metadata": {},
+        "smoothing_half_life_s": 2,
+        "model": Model(name="stream", version="1", labels=EMOTIONS),
+        "limits": Limits(),
+    }
+    return Started(**whole | fields)
+
+
+def emotion(label: str, confidence: float, *, seq: int = 1, **fields: Any) -> Emotion:
+    """An `emotion` whose other labels share the rest evenly, apart from the fields given."""
+    rest = (1 - confidence) / (len(EMOTIONS) - 1)
+    probabilities = dict.fromkeys(EMOTIONS, rest) | {label: confidence}
+    whole: dict[str, Any] = {
+        "id": f"s:{seq}",
+        "seq": seq,
+        "stream_id": "s",
+        "channel": "mono",
+        "start_s": 0.0,
+        "end_s": 1.0,
+        "label": label,
+        "confidence": confidence,
+        "probabilities": probabilities,
+        "smoothed": Smoothed(label=label, probabilities=probabilities),
+        "speech_ratio": 1.0,
+        "adapted_s": 0.0,
+        "latency_ms": 1.0,
+    }
+    return Emotion(**whole | fields)
+
+
+def silence(seq: int, end_s: float = 0.0, **fields: Any) -> Silence:
+    """A `silence`, apart from the fields given."""
+    whole: dict[str, Any] = {
+        "id": f"s:{seq}",
+        "seq": seq,
+        "stream_id": "s",
+        "channel": "mono",
+        "start_s": 0.0,
+        "end_s": end_s,
+        "speech_ratio": 0.0,
+        "latency_ms": 1.0,
+    }
+    return Silence(**whole | fields)
+
+
+def summary_of(**fields: Any) -> Summary:
+    """The summary of `new_session`'s session, apart from the fields given."""
+    whole: dict[str, Any] = {
+        "id": "s:end",
+        "session_id": "s",
+        "stream_id": "s",
+        "windows": 0,
+        "inferred": 0,
+        "silent": 0,
+        "skipped": 0,
+        "dominant": {"mono": None},
+    }
+    return Summary(**whole | fields)
+
+
 # --- a driver ---
 
 
@@ -211,12 +318,6 @@ def new_session(engine: Engine, *, may_skip: bool = True, **fields: Any) -> Sess
     return Session(
         start_from(**fields), engine.contract, engine.prior(), session_id="s", may_skip=may_skip
     )
-
-
-def summary_of(**fields: Any) -> Summary:
-    """The summary of `new_session`'s session."""
-    whole = {"windows": 0, "inferred": 0, "silent": 0, "skipped": 0, "dominant": {"mono": None}}
-    return Summary(id="s:end", session_id="s", stream_id="s", **whole | fields)  # type: ignore[arg-type]
 
 
 def judge_all(session: Session, engine: Engine, now: float = 0.0) -> Iterator[Item]:
@@ -245,6 +346,17 @@ def heard(engine: Engine, pieces: Iterable[bytes | str], **fields: Any) -> list[
 def events_of(items: Iterable[Item]) -> list[Event]:
     """The events among the answers."""
     return [item for item in items if isinstance(item, Emotion | Silence)]
+
+
+def ends(items: Iterable[Item]) -> list[float]:
+    """Where the windows of the events among the answers end, in seconds."""
+    return [event.end_s for event in events_of(items)]
+
+
+def cut(data: bytes, at: Iterable[float]) -> list[bytes]:
+    """The same bytes in pieces, cut at these shares of their length."""
+    edges = [0, *sorted(round(share * len(data)) for share in at), len(data)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 def plain(items: Iterable[Item], *without: str) -> list[dict[str, Any]]:

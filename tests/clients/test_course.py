@@ -7,8 +7,7 @@ from clients.backlog import Backlog
 from clients.backoff import FIRST_S, LONGEST_S, Backoff
 from clients.course import BACKLOG_S, FRAME_S, MAX_UNJUDGED_S, Course
 from emotion.messages import Error, Gap, Start, Started, Stop
-from tests.clients.scripts import silence, started
-from tests.fakes import summary_of
+from tests.fakes import silence, started, summary_of
 
 RATE = 8_000
 SECOND = RATE * 2

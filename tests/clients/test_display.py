@@ -1,24 +1,13 @@
 """What people see."""
 
 import io
-from typing import Any
 
 import pytest
 from rich.console import Console
 
 from clients.display import JsonLines, Lines, choose
-from emotion.labels import EMOTIONS
-from emotion.messages import (
-    Emotion,
-    Error,
-    Message,
-    Silence,
-    Smoothed,
-    Started,
-    Warning,
-)
-from tests.clients import scripts
-from tests.fakes import summary_of
+from emotion.messages import Error, Message, Smoothed, Started, Warning
+from tests.fakes import emotion, silence, started, summary_of
 
 
 def shown(*messages: Message, width: int = 100) -> list[str]:
@@ -31,34 +20,14 @@ def shown(*messages: Message, width: int = 100) -> list[str]:
     return [line.rstrip() for line in screen.getvalue().splitlines() if line.strip()]
 
 
-def started(*analyze: str) -> Started:
-    return scripts.started(channels=analyze, analyze=analyze)
-
-
-def emotion(label: str, confidence: float, **fields: Any) -> Emotion:
-    probabilities = dict.fromkeys(EMOTIONS, 0.0) | {label: confidence}
-    return Emotion(
-        **{
-            "id": "s:1",
-            "seq": 1,
-            "stream_id": "s",
-            "channel": "mono",
-            "start_s": 0.0,
-            "end_s": 1.0,
-            "label": label,
-            "confidence": confidence,
-            "probabilities": probabilities,
-            "smoothed": Smoothed(label="sad", probabilities=probabilities | {"sad": 0.52}),
-            "speech_ratio": 1.0,
-            "adapted_s": 0.0,
-            "latency_ms": 1.0,
-            **fields,
-        }
-    )
+def begun(*analyze: str) -> Started:
+    return started(channels=analyze, analyze=analyze)
 
 
 def test_a_window_is_one_line_with_its_time_label_and_shares() -> None:
-    title, line = shown(started("mono"), emotion("surprised", 0.871, start_s=597.0, end_s=600.04))
+    smoothed = Smoothed(label="sad", probabilities={"surprised": 0.48, "sad": 0.52})
+    event = emotion("surprised", 0.871, start_s=597.0, end_s=600.04, smoothed=smoothed)
+    title, line = shown(begun("mono"), event)
     assert "call.wav" in title and "stream 1" in title
     assert line.split()[:4] == ["9:57.0", "-", "10:00.0", "surprised"]
     assert "87%" in line and line.endswith("sad  52%")
@@ -75,14 +44,14 @@ def test_a_greater_confidence_is_a_longer_bar() -> None:
 
 def test_lines_do_not_wrap_on_eighty_columns() -> None:
     lines = shown(
-        started("customer", "agent"), emotion("surprised", 1.0, channel="customer"), width=80
+        begun("customer", "agent"), emotion("surprised", 1.0, channel="customer"), width=80
     )
     assert len(lines) == 2
 
 
 def test_with_several_channels_each_line_names_its_own() -> None:
     _, first, second = shown(
-        started("left", "right"),
+        begun("left", "right"),
         emotion("calm", 0.5, channel="left"),
         emotion("sad", 0.5, channel="right"),
     )
@@ -90,17 +59,7 @@ def test_with_several_channels_each_line_names_its_own() -> None:
 
 
 def test_silence_and_warnings_have_lines_too() -> None:
-    silence = Silence(
-        id="s:1",
-        seq=1,
-        stream_id="s",
-        channel="mono",
-        start_s=0,
-        end_s=1,
-        speech_ratio=0,
-        latency_ms=0,
-    )
-    first, second = shown(silence, Warning(code="too_fast", message="slow down"))
+    first, second = shown(silence(1), Warning(code="too_fast", message="slow down"))
     assert "silence" in first and "slow down" in second
 
 
@@ -133,7 +92,7 @@ def test_json_where_nobody_watches_and_lines_at_a_terminal(
 
 
 def test_a_session_that_goes_on_has_no_second_heading() -> None:
-    again = scripts.started(resumed=True)
+    again = started(resumed=True)
     assert shown(again) == []
 
 

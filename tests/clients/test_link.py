@@ -15,8 +15,8 @@ from clients.errors import RefusedError, StreamError, UnreachableError
 from clients.link import Link
 from emotion.messages import Error, Gap, Message, Start, Stop, Warning
 from emotion.parsing import parse
-from tests.clients.scripts import break_off, hear_start, say, silence, started
-from tests.fakes import summary_of
+from tests.clients.scripts import break_off, hear_start, say
+from tests.fakes import silence, started, summary_of
 
 Part = Callable[[ServerConnection], Awaitable[None]]
 RATE = 16_000

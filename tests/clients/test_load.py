@@ -18,8 +18,8 @@ from clients.watch import Watch, remarks
 from emotion.messages import Error, Warning
 from stream_server.http import response
 from tests.clients.conftest import Ran
-from tests.clients.scripts import hear_start, say, silence, started
-from tests.fakes import summary_of
+from tests.clients.scripts import hear_start, say
+from tests.fakes import silence, started, summary_of
 
 Client = Callable[..., Ran]
 Stub = Callable[..., str]

@@ -22,8 +22,8 @@ from clients.monitor import Memory, follow
 from emotion.errors import MessageError
 from emotion.messages import Message, Smoothed
 from tests.clients.conftest import Ran
-from tests.clients.scripts import break_off, silence, started
-from tests.fakes import summary_of
+from tests.clients.scripts import break_off
+from tests.fakes import silence, started, summary_of
 
 Client = Callable[..., Ran]
 Stub = Callable[..., str]

@@ -17,8 +17,8 @@ from clients.stream_file import paced
 from emotion.messages import Error, Start, encode
 from emotion.parsing import parse
 from tests.clients.conftest import Ran
-from tests.clients.scripts import break_off, hear_start, say, silence, started
-from tests.fakes import summary_of
+from tests.clients.scripts import break_off, hear_start, say
+from tests.fakes import silence, started, summary_of
 
 Client = Callable[..., Ran]
 Stub = Callable[..., str]

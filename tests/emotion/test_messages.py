@@ -11,28 +11,21 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from emotion.errors import MessageError
-from emotion.labels import EMOTIONS
 from emotion.messages import (
     MAX_CONTROL_BYTES,
     MAX_NESTING,
-    Emotion,
     Error,
     Flush,
     Flushed,
     Keepalive,
-    Limits,
-    Model,
-    Silence,
-    Smoothed,
     Start,
-    Started,
     Stop,
-    Summary,
     Warning,
     decode_server,
     encode,
 )
 from emotion.parsing import parse, start_from
+from tests.fakes import emotion, silence, started, summary_of
 
 
 def start(**fields: Any) -> str:
@@ -357,62 +350,20 @@ def test_sequences_of_python_become_tuples():
 
 # --- what a server says ---
 
-PROBABILITIES = dict.fromkeys(EMOTIONS, 0.125)
 SERVER_MESSAGES = [
-    Started(
-        id="s:0",
-        session_id="s",
+    started(
         stream_id="call-7",
         encoding="mulaw",
         sample_rate=8_000,
         channels=("customer", "agent"),
         analyze=("customer",),
-        window_s=3.0,
         hop_s=0.5,
-        vad=True,
-        adapt=False,
         metadata={"k": [1, "é"]},
-        smoothing_half_life_s=2.0,
-        model=Model(name="m", version="1", labels=EMOTIONS),
-        limits=Limits(),
     ),
-    Emotion(
-        id="s:1",
-        seq=1,
-        stream_id="call-7",
-        channel="customer",
-        start_s=0.0,
-        end_s=1.0,
-        label="neutral",
-        confidence=0.125,
-        probabilities=PROBABILITIES,
-        smoothed=Smoothed(label="neutral", probabilities=PROBABILITIES),
-        speech_ratio=None,
-        adapted_s=0.0,
-        latency_ms=12.3,
-    ),
-    Silence(
-        id="s:2",
-        seq=2,
-        stream_id="call-7",
-        channel="customer",
-        start_s=0.0,
-        end_s=2.0,
-        speech_ratio=0.1,
-        latency_ms=1.0,
-    ),
+    emotion("neutral", 0.125, stream_id="call-7", speech_ratio=None, latency_ms=12.3),
+    silence(2, 2.0, stream_id="call-7", speech_ratio=0.1),
     Flushed(id="x"),
-    Summary(
-        id="s:end",
-        session_id="s",
-        stream_id="call-7",
-        audio_s=2.5,
-        windows=2,
-        inferred=1,
-        silent=1,
-        skipped=0,
-        dominant={"customer": None},
-    ),
+    summary_of(audio_s=2.5, windows=2, inferred=1, silent=1, dominant={"customer": None}),
     Warning(code="skipped_windows", message="m", count=3),
     Warning(code="too_fast", message="m"),
     Error(code="bad_audio", message="m", fatal=True),

@@ -12,22 +12,14 @@ import stream_server.hub
 from emotion.errors import MessageError
 from emotion.messages import Silence
 from stream_server.hub import Cursor, Hub, Subscription
-from tests.fakes import summary_of
+from tests.fakes import silence, summary_of
 
 PATIENCE_S = 20.0
 
 
 def event(number: int, stream: str = "call-1") -> Silence:
-    return Silence(
-        id=f"{stream}:{number}",
-        seq=number,
-        stream_id=stream,
-        channel="customer",
-        start_s=0,
-        end_s=number,
-        speech_ratio=0,
-        latency_ms=1,
-    )
+    name = f"{stream}:{number}"
+    return silence(number, float(number), id=name, stream_id=stream, channel="customer")
 
 
 def publish(hub: Hub, numbers: Iterable[int], stream: str = "call-1") -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -32,12 +31,6 @@ SECOND = 32_000  # bytes
 START = {"type": "start", "vad": False, "hop_s": 0.5}
 
 
-@pytest.fixture
-async def server(engine: Engine) -> AsyncIterator[Server]:
-    async with running(Config(port=0, max_sessions=3), engine) as server:
-        yield server
-
-
 async def hear_events(connection: ClientConnection, count: int) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     while len(events) < count:
@@ -45,9 +38,19 @@ async def hear_events(connection: ClientConnection, count: int) -> list[dict[str
     return events
 
 
-async def begun(server: Server, connection: ClientConnection) -> dict[str, Any]:
+async def begun(connection: ClientConnection) -> dict[str, Any]:
     await say(connection, START)
     return await hear_one(connection)
+
+
+async def broken_off(server: Server) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """`started` and the 11 events of a call whose connection broke once it had heard them."""
+    async with dial(server.url) as connection:
+        started = await begun(connection)
+        await say(connection, SPEECH)
+        events = await hear_events(connection, 11)
+        connection.transport.abort()
+    return started, events
 
 
 async def resumed(
@@ -67,7 +70,7 @@ async def whole(server: Server) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("cut", [0, 1, SECOND - 1, SECOND + 1, 3 * SECOND, len(SPEECH)])
 async def test_a_call_over_two_connections_gives_the_events_of_one(server: Server, cut: int):
     async with dial(server.url) as first:
-        started = await begun(server, first)
+        started = await begun(first)
         await say(first, SPEECH[:cut])
         await say(first, {"type": "flush", "id": "x"})
         before = [await hear_one(first)]
@@ -96,11 +99,7 @@ async def test_a_call_over_two_connections_gives_the_events_of_one(server: Serve
 
 
 async def test_events_that_came_meanwhile_come_again(server: Server):
-    async with dial(server.url) as first:
-        started = await begun(server, first)
-        await say(first, SPEECH)
-        events = await hear_events(first, 11)
-        first.transport.abort()
+    started, events = await broken_off(server)
     async with dial(server.url) as second:
         await resumed(second, started, last_seq=4)
         assert await hear_events(second, 7) == events[4:]
@@ -110,11 +109,7 @@ async def test_events_that_are_no_longer_kept_are_counted(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(stream_server.call, "OUTBOX", 3)
-    async with dial(server.url) as first:
-        started = await begun(server, first)
-        await say(first, SPEECH)
-        events = await hear_events(first, 11)
-        first.transport.abort()
+    started, events = await broken_off(server)
     async with dial(server.url) as second:
         await resumed(second, started, last_seq=4)
         warning = await hear_one(second)
@@ -124,7 +119,7 @@ async def test_events_that_are_no_longer_kept_are_counted(
 
 async def test_a_summary_that_did_not_arrive_comes_again(server: Server):
     async with dial(server.url) as first:
-        started = await begun(server, first)
+        started = await begun(first)
         await say(first, SPEECH)
         first.transport.pause_reading()
         await say(first, STOP)
@@ -140,7 +135,7 @@ async def test_a_summary_that_did_not_arrive_comes_again(server: Server):
 
 async def test_a_new_connection_takes_over_from_one_that_hangs(server: Server):
     async with dial(server.url) as first, dial(server.url) as second:
-        started = await begun(server, first)
+        started = await begun(first)
         await say(first, SPEECH[:SECOND])
         event = await hear_one(first)
         again = await resumed(second, started, last_seq=event["seq"])
@@ -153,7 +148,7 @@ async def test_a_new_connection_takes_over_from_one_that_hangs(server: Server):
 
 async def test_two_who_resume_at_once_leave_one_connected(server: Server):
     async with dial(server.url) as first, dial(server.url) as a, dial(server.url) as b:
-        started = await begun(server, first)
+        started = await begun(first)
         resume = {"session_id": started["session_id"], "last_seq": 0}
         for connection in (a, b):
             await say(connection, {**START, "resume": resume})
@@ -172,7 +167,7 @@ async def test_a_session_that_nobody_knows_cannot_be_resumed(server: Server):
 
 async def test_a_session_belongs_to_whoever_opened_it(server: Server):
     async with dial(server.url) as first:
-        started = await begun(server, first)
+        started = await begun(first)
         call = server._calls._known[started["session_id"]]
         call.owner = "somebody else"
         resume = {"session_id": started["session_id"], "last_seq": 0}
@@ -186,7 +181,7 @@ async def test_after_the_grace_period_a_call_ends_and_its_summary_is_published(e
     async with running(Config(port=0, resume_grace_s=0.1), engine) as server:
         subscription = server.hub.subscribe()
         async with dial(server.url) as first:
-            started = await begun(server, first)
+            started = await begun(first)
             await say(first, SPEECH[:SECOND])
             await hear_one(first)
             first.transport.abort()
@@ -202,7 +197,7 @@ async def test_after_the_grace_period_a_call_ends_and_its_summary_is_published(e
 
 async def test_a_client_that_closes_well_is_not_waited_for(server: Server):
     async with dial(server.url) as first:
-        await begun(server, first)
+        await begun(first)
     await until(lambda: server.admission.active == 0)
     assert server._calls.parked == 0
 
@@ -210,7 +205,7 @@ async def test_a_client_that_closes_well_is_not_waited_for(server: Server):
 async def test_no_more_calls_are_parked_than_there_may_be_sessions(server: Server):
     for _ in range(5):
         async with dial(server.url) as connection:
-            await begun(server, connection)
+            await begun(connection)
             connection.transport.abort()
         await until(lambda: server.admission.active == 0)
     assert server._calls.parked == 3 and len(server._calls) == 3
@@ -234,7 +229,7 @@ async def test_a_gap_that_makes_no_sense_is_refused_and_the_stream_goes_on(
     server: Server, samples: Any
 ):
     async with dial(server.url) as connection:
-        await begun(server, connection)
+        await begun(connection)
         await say(connection, {"type": "gap", "samples": samples})
         error = await hear_one(connection)
         assert error["code"] == "bad_message" and not error["fatal"] and "gap" in error["message"]
@@ -246,13 +241,11 @@ async def test_a_connection_that_breaks_while_another_takes_over_ends_nothing(en
     async with running(Config(port=0, max_sessions=3, resume_grace_s=0.3), engine) as server:
         for ticks in range(4):
             async with dial(server.url) as first, dial(server.url) as second:
-                started = await begun(server, first)
-                resume = {"session_id": started["session_id"], "last_seq": 0}
+                started = await begun(first)
                 first.transport.abort()
                 for _ in range(ticks):
                     await asyncio.sleep(0)
-                await say(second, {**START, "resume": resume})
-                assert (await hear_one(second))["resumed"]
+                assert (await resumed(second, started, last_seq=0))["resumed"]
                 await asyncio.sleep(0.5)  # longer than the grace period
                 assert server._calls.parked == 0
                 await say(second, SPEECH[:SECOND])
@@ -263,7 +256,7 @@ async def test_a_connection_that_breaks_while_another_takes_over_ends_nothing(en
 
 async def test_a_call_that_ended_meanwhile_is_not_parked_again(server: Server):
     async with dial(server.url) as first:
-        started = await begun(server, first)
+        started = await begun(first)
         call = server._calls._known[started["session_id"]]
         server._calls.forget(call)
         server._calls.park(call)

@@ -7,8 +7,10 @@ import hashlib
 import hmac
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from websockets.asyncio.client import connect
@@ -28,7 +30,7 @@ from tests.stream_server.telephony.calls import (
     twilio_media,
     twilio_start,
 )
-from tests.stream_server.telephony.test_audiohook import CONVERSATION, ORGANIZATION, SESSION, Client
+from tests.stream_server.telephony.genesys import CONVERSATION, ORGANIZATION, SESSION, Client
 
 SOUND = mulaw(speech_like(4.2, 8000))
 PUBLIC = "wss://calls.example.com"
@@ -118,28 +120,33 @@ async def test_a_token_in_twilios_parameters_opens_the_door(
     assert given is None or given not in json.dumps(events)
 
 
-def twilio_signature(path: str) -> str:
-    digest = hmac.new(TWILIO_TOKEN.encode(), f"{PUBLIC}{path}".encode(), hashlib.sha1).digest()
-    return base64.b64encode(digest).decode()
+def secret_file(path: Path, text: str) -> Path:
+    """The file, readable by its owner only, with this secret."""
+    path.touch(0o600)
+    path.write_text(text)
+    return path
+
+
+def twilio_headers(path: str, secret: str = TWILIO_TOKEN) -> dict[str, str]:
+    """A signed handshake of Twilio, written without the code under test."""
+    digest = hmac.new(secret.encode(), f"{PUBLIC}{path}".encode(), hashlib.sha1).digest()
+    return {"X-Twilio-Signature": base64.b64encode(digest).decode()}
 
 
 async def test_twilio_has_to_sign_where_its_auth_token_is_configured(
     engine: Engine, tmp_path: Path
 ) -> None:
-    file = tmp_path / "twilio"
-    file.write_text(TWILIO_TOKEN)
-    file.chmod(0o600)
+    file = secret_file(tmp_path / "twilio", TWILIO_TOKEN)
     config = Config(port=0, max_sessions=2, public_url=PUBLIC, twilio=Twilio(auth_token_file=file))
     path = "/telephony/twilio"
     async with running(config, engine) as server:
         since = server.hub.newest
-        for headers in ({}, {"X-Twilio-Signature": twilio_signature("/telephony/other")}):
+        for headers in ({}, twilio_headers("/telephony/other")):
             with pytest.raises(InvalidStatus) as refused:
                 await call(server, path, [], additional_headers=headers)
             assert refused.value.response.status_code == 401
-        headers = {"X-Twilio-Signature": twilio_signature(path)}
         messages = [TWILIO_CONNECTED, twilio_start(), *frames(), TWILIO_STOP]
-        await call(server, path, messages, additional_headers=headers)
+        await call(server, path, messages, additional_headers=twilio_headers(path))
         assert (await published(server, since))[-1]["type"] == "summary"
 
 
@@ -166,9 +173,7 @@ def audiohook_headers(host: str, nonce: str, secret: bytes = SECRET) -> dict[str
 async def test_a_call_of_genesys_is_answered_with_its_emotions(
     engine: Engine, tmp_path: Path
 ) -> None:
-    file = tmp_path / "secret"
-    file.write_text(base64.b64encode(SECRET).decode())
-    file.chmod(0o600)
+    file = secret_file(tmp_path / "secret", base64.b64encode(SECRET).decode())
     config = Config(
         port=0, max_sessions=2, audiohook=Audiohook(api_key=API_KEY, client_secret_file=file)
     )
@@ -204,6 +209,73 @@ async def test_a_call_of_genesys_is_answered_with_its_emotions(
     heard = [e for e in events if e["type"] == "emotion"]
     assert [entity["data"]["id"] for entity in entities] == [event["id"] for event in heard] != []
     assert CONVERSATION in events[0]["stream_id"]
+
+
+async def let_in(server: Server, path: str, headers: dict[str, str]) -> bool:
+    """Whether a handshake is let in rather than refused with 401."""
+    try:
+        async with connect(f"{server.url}{path}", compression=None, additional_headers=headers):
+            return True
+    except InvalidStatus as refused:
+        assert refused.response.status_code == 401
+        return False
+
+
+async def test_another_token_of_twilio_counts_from_the_reload_on_and_a_broken_one_never(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = "/telephony/twilio"
+    old, new = twilio_headers(path), twilio_headers(path, "another")
+    file = secret_file(tmp_path / "twilio", TWILIO_TOKEN)
+    config = Config(port=0, public_url=PUBLIC, twilio=Twilio(auth_token_file=file))
+    async with running(config, engine) as server:
+        secret_file(file, "another")
+        assert await let_in(server, path, old) and not await let_in(server, path, new)
+        server.reload(config)
+        assert await let_in(server, path, new) and not await let_in(server, path, old)
+        secret_file(file, "")
+        server.reload(config)
+        assert "the old ones stay: twilio.auth_token_file" in caplog.text
+        assert await let_in(server, path, new) and not await let_in(server, path, old)
+
+
+async def test_another_secret_of_genesys_counts_from_the_reload_on_and_a_broken_one_never(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def opens(secret: bytes) -> bool:
+        headers = audiohook_headers(server.url.removeprefix("ws://"), uuid4().hex, secret)
+        return await let_in(server, "/telephony/audiohook", headers)
+
+    file = secret_file(tmp_path / "secret", base64.b64encode(SECRET).decode())
+    config = Config(port=0, audiohook=Audiohook(api_key=API_KEY, client_secret_file=file))
+    async with running(config, engine) as server:
+        secret_file(file, base64.b64encode(b"another").decode())
+        assert await opens(SECRET) and not await opens(b"another")
+        server.reload(config)
+        assert await opens(b"another") and not await opens(SECRET)
+        secret_file(file, "no base64!")
+        server.reload(config)
+        assert "the old ones stay: audiohook.client_secret_file" in caplog.text
+        assert await opens(b"another") and not await opens(SECRET)
+
+
+async def test_the_log_says_which_of_tokens_and_secrets_stay_the_old_ones(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    file = secret_file(tmp_path / "twilio", TWILIO_TOKEN)
+    twilio = Twilio(auth_token_file=file)
+    config = Config(port=0, public_url=PUBLIC, twilio=twilio, tokens=(token("desk", "old"),))
+    async with running(config, engine) as server:
+        file.unlink()
+        server.reload(replace(config, tokens=(token("desk", "new"),)))
+        assert "tokens were read again" in caplog.text
+        assert "telephony's secrets were not read again, the old ones stay" in caplog.text
+        for text in ("old", "new"):
+            headers = {"Authorization": f"Bearer {text}"}
+            assert await let_in(server, "/v1/stream", headers) == (text == "new")
+        path = "/telephony/twilio"
+        assert await let_in(server, path, twilio_headers(path))
 
 
 async def test_vonage_jambonz_and_asterisk_reach_the_hub(engine: Engine) -> None:
