@@ -1,7 +1,8 @@
 """Memory that an idle session costs the server: `python benchmarks/idle_memory.py [SESSIONS]`.
 
-Starts a server of its own, opens sessions that have each heard four seconds of audio (so that every
-buffer is filled and every window was judged), and divides what its resident memory has grown by.
+Starts a server of its own, opens sessions that adapt and have each heard four seconds of speech in frames of
+100 ms (so that every buffer is filled, every window was judged and the session has statistics of its
+own), and divides what its resident memory has grown by. The WebSocket library keeps a connection's last frame: whoever sends longer ones costs more.
 """
 
 import asyncio
@@ -15,8 +16,13 @@ from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from clients.synthetic import speech_like
+from emotion.audio import to_pcm
+
 SECONDS: Final = 4
-AUDIO: Final = b"\1\0" * 16_000 * SECONDS
+WARM_UP: Final = 20
+"""Sessions before the first measurement: they fill what the allocator has taken and not used yet."""
+FRAME_BYTES: Final = 3_200  # 100 ms
 START: Final = json.dumps({"type": "start", "adapt": True})
 
 
@@ -24,7 +30,9 @@ async def idle(url: str) -> ClientConnection:
     """A session that has been heard to the end and now says nothing."""
     connection = await connect(f"{url}/v1/stream", compression=None)
     await connection.send(START)
-    await connection.send(AUDIO)
+    speech = to_pcm(speech_like(SECONDS)).tobytes()
+    for first in range(0, len(speech), FRAME_BYTES):
+        await connection.send(speech[first : first + FRAME_BYTES])
     windows = 0
     while windows < SECONDS:
         windows += json.loads(await connection.recv())["type"] in ("emotion", "silence")
@@ -34,7 +42,8 @@ async def idle(url: str) -> ClientConnection:
 async def resident_kib(url: str, pid: int, sessions: int) -> float:
     """KiB by which the server's resident memory grows with each session."""
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(await idle(url))  # what the first one needs, all share
+        for _ in range(WARM_UP):
+            await stack.enter_async_context(await idle(url))
         before = rss_kib(pid)
         for _ in range(sessions):
             await stack.enter_async_context(await idle(url))
@@ -52,7 +61,7 @@ def rss_kib(pid: int) -> int:
 def measure(sessions: int) -> float:
     """KiB an idle session, of a server of its own."""
     command = [sys.executable, "-m", "stream_server", "--port", "0", "--idle-timeout", "600"]
-    command += ["--max-sessions", str(sessions + 2), "--max-handshakes-per-minute", "0"]
+    command += ["--max-sessions", str(sessions + WARM_UP + 1), "--max-handshakes-per-minute", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr is not None

@@ -104,6 +104,12 @@ class Engine:
         self._monitor = monitor
         self._classifier = classifier
         self._voice = voice
+        # Once for all sessions: the statistics of 4,096 dimensions are 32 KiB.
+        self._prior = (
+            Baseline.prior(contract.mean(), contract.std(), contract.prior_s)
+            if self.adaptable
+            else None
+        )
 
     @property
     def adaptable(self) -> bool:
@@ -112,10 +118,7 @@ class Engine:
 
     def prior(self) -> Baseline | None:
         """The statistics that every adapting channel starts from; None where the model cannot adapt."""
-        if not self.adaptable:
-            return None
-        contract = self.contract
-        return Baseline.prior(contract.mean(), contract.std(), contract.prior_s)
+        return self._prior
 
     def run(self, waveform: Vector) -> tuple[Vector, Vector]:
         """Runs the model on one window.
