@@ -1,8 +1,9 @@
 """Memory that an idle session costs the server: `python benchmarks/idle_memory.py [SESSIONS]`.
 
-Starts a server of its own, opens sessions that adapt and have each heard four seconds of speech in frames of
-100 ms (so that every buffer is filled, every window was judged and the session has statistics of its
-own), and divides what its resident memory has grown by. The WebSocket library keeps a connection's last frame: whoever sends longer ones costs more.
+Starts a server of its own, opens sessions that adapt and have each heard four seconds of speech in
+frames of 100 ms (so that every buffer is filled, every window was judged and the session has statistics
+of its own), and divides what its resident memory has grown by. The WebSocket library keeps a
+connection's last frame: whoever sends longer ones costs more.
 """
 
 import asyncio

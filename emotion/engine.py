@@ -20,7 +20,7 @@ from emotion.adapt import Baseline
 from emotion.audio import Pcm, from_pcm
 from emotion.contract import SAMPLE_RATE, Contract, from_metadata
 from emotion.errors import AudioError, ContractError, DeviceError, ModelError, ModelNotFoundError
-from emotion.vad import FRAME, MIN_SPEECH_RATIO, VoiceActivity, VoiceTrack, silero_path
+from emotion.vad import FRAME, MIN_SPEECH_RATIO, VoiceActivity, VoiceTrack, voice_path
 
 Device = Literal["auto", "cpu", "cuda"]
 Vector = npt.NDArray[np.float32]
@@ -213,7 +213,7 @@ def load_engine(model: Path | None = None, device: Device = "auto") -> Engine:
     if contract.adaptable and other.is_file():
         classifier = _open(other, CPU)  # one row: no device pays for the trip
         _same_model(contract, _verified(classifier, other, "classifier"), other)
-    voice = VoiceActivity(_open(silero_path(), CPU))
+    voice = VoiceActivity(_open(voice_path(), CPU))
     engine = Engine(contract, "cuda" if provider == CUDA else "cpu", monitor, classifier, voice)
     log.info("model %s %s on %s", contract.name, contract.version, engine.device)
     return engine

@@ -6,14 +6,14 @@ import pytest
 
 from clients.synthetic import conversation, pauses
 from emotion.audio import resample, to_pcm
-from emotion.vad import MIN_SPEECH_RATIO, VoiceActivity, VoiceTrack, silero_path
+from emotion.vad import MIN_SPEECH_RATIO, VoiceActivity, VoiceTrack, voice_path
 
 
 @pytest.fixture(scope="module")
 def voice() -> VoiceActivity:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return VoiceActivity(onnxruntime.InferenceSession(str(silero_path()), options))
+    return VoiceActivity(onnxruntime.InferenceSession(str(voice_path()), options))
 
 
 def inferred(voice: VoiceActivity, samples: np.ndarray, window_s: float, hop_s: float) -> float:

