@@ -1,4 +1,4 @@
-"""Memory that an idle session costs the server: `python benchmarks/idle_memory.py [SESSIONS]`.
+"""Memory that an idle session costs the server: `python -m benchmarks.idle_memory [SESSIONS]`.
 
 Starts a server of its own, opens sessions that have each heard four seconds of audio (so that every
 buffer is filled and every window was judged), and divides what its resident memory has grown by.
@@ -6,14 +6,13 @@ buffer is filled and every window was judged), and divides what its resident mem
 
 import asyncio
 import json
-import re
-import subprocess
 import sys
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
+
+from benchmarks.serving import Serving, serving
 
 SECONDS: Final = 4
 AUDIO: Final = b"\1\0" * 16_000 * SECONDS
@@ -31,35 +30,20 @@ async def idle(url: str) -> ClientConnection:
     return connection
 
 
-async def resident_kib(url: str, pid: int, sessions: int) -> float:
+async def resident_kib(server: Serving, sessions: int) -> float:
     """KiB by which the server's resident memory grows with each session."""
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(await idle(url))  # what the first one needs, all share
-        before = rss_kib(pid)
+        await stack.enter_async_context(await idle(server.url))  # what the first needs, all share
+        before = server.held().rss_kib
         for _ in range(sessions):
-            await stack.enter_async_context(await idle(url))
-        return (rss_kib(pid) - before) / sessions
-
-
-def rss_kib(pid: int) -> int:
-    """Resident memory, as Linux counts it."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1])
+            await stack.enter_async_context(await idle(server.url))
+        return (server.held().rss_kib - before) / sessions
 
 
 def measure(sessions: int) -> float:
     """KiB an idle session, of a server of its own."""
-    command = [sys.executable, "-m", "stream_server", "--port", "0", "--idle-timeout", "600"]
-    command += ["--max-sessions", str(sessions + 2), "--max-handshakes-per-minute", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stderr is not None
-            url = next(m[1] for line in server.stderr if (m := re.search(r"(ws://\S+)", line)))
-            return asyncio.run(resident_kib(url, server.pid, sessions))
-        finally:
-            server.terminate()
+    with serving("--idle-timeout", "600", "--max-sessions", str(sessions + 2)) as server:
+        return asyncio.run(resident_kib(server, sessions))
 
 
 if __name__ == "__main__":
