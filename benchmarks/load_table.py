@@ -29,8 +29,8 @@ RAMP_S: Final = 5.0
 OVERRIDE: Final = 100  # streams, where the operator says so
 SPEAKING: Final = 0.5
 """Of the capacity, where everybody speaks always. The capacity assumes 0.6 of the windows judged
-(stream_server/capacity.py); where all are, 0.6 of it would be what it allows, and some is kept back for
-what a silent window does not cost: more events that carry probabilities."""
+(stream_server/capacity.py); where all are, 0.6 of it fits and a little more, as voices are listened for
+either way. The row asks for less than that: it shows a server that carries what it was given."""
 
 
 @dataclass(frozen=True)
