@@ -1,4 +1,4 @@
-"""Memory that an idle session costs the server: `python benchmarks/idle_memory.py [SESSIONS]`.
+"""Memory that an idle session costs the server: `python -m benchmarks.idle_memory [SESSIONS]`.
 
 Starts a server of its own, opens sessions that adapt and have each heard four seconds of speech in
 frames of 100 ms (so that every buffer is filled, every window was judged and the session has statistics
@@ -8,15 +8,13 @@ connection's last frame: whoever sends longer ones costs more.
 
 import asyncio
 import json
-import re
-import subprocess
 import sys
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from benchmarks.serving import Serving, serving
 from clients.synthetic import speech_like
 from emotion.audio import to_pcm
 
@@ -40,36 +38,22 @@ async def idle(url: str) -> ClientConnection:
     return connection
 
 
-async def resident_kib(url: str, pid: int, sessions: int) -> float:
+async def resident_kib(server: Serving, sessions: int) -> float:
     """KiB by which the server's resident memory grows with each session."""
     async with AsyncExitStack() as stack:
         for _ in range(WARM_UP):
-            await stack.enter_async_context(await idle(url))
-        before = rss_kib(pid)
+            await stack.enter_async_context(await idle(server.url))
+        before = server.held().rss_kib
         for _ in range(sessions):
-            await stack.enter_async_context(await idle(url))
-        return (rss_kib(pid) - before) / sessions
-
-
-def rss_kib(pid: int) -> int:
-    """Resident memory, as Linux counts it."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1])
+            await stack.enter_async_context(await idle(server.url))
+        return (server.held().rss_kib - before) / sessions
 
 
 def measure(sessions: int) -> float:
     """KiB an idle session, of a server of its own."""
-    command = [sys.executable, "-m", "stream_server", "--port", "0", "--idle-timeout", "600"]
-    command += ["--max-sessions", str(sessions + WARM_UP + 1), "--max-handshakes-per-minute", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stderr is not None
-            url = next(m[1] for line in server.stderr if (m := re.search(r"(ws://\S+)", line)))
-            return asyncio.run(resident_kib(url, server.pid, sessions))
-        finally:
-            server.terminate()
+    most = str(sessions + WARM_UP + 1)
+    with serving("--idle-timeout", "600", "--max-sessions", most) as server:
+        return asyncio.run(resident_kib(server, sessions))
 
 
 if __name__ == "__main__":

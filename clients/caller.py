@@ -4,7 +4,7 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import Any, Final
 
 import msgspec
@@ -76,10 +76,23 @@ class Caller:
         shared: with the others.
         start: its first message.
         place: where in the call it begins, 0 to 1.
+        seconds: of audio, after which it ends by itself with the window that follows; without them
+            it ends with the load.
+        breaks: whether that end is a connection that breaks off, without a word.
     """
 
-    def __init__(self, shared: Shared, start: str, place: float) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        start: str,
+        place: float,
+        *,
+        seconds: float = inf,
+        breaks: bool = False,
+    ) -> None:
         self._shared = shared
+        self._seconds = seconds
+        self._breaks = breaks
         self._start = start
         self._frames = shared.call.frames
         self._frame_s = shared.call.samples / shared.call.rate
@@ -88,6 +101,7 @@ class Caller:
         self._sent = 0  # frames
         self._events = 0
         self._stopped = False  # `stop` was sent
+        self._broke_off = False  # as it was asked to
         self._trouble: str | None = None
         self._transport: Any = None
 
@@ -107,7 +121,10 @@ class Caller:
         except msgspec.MsgspecError as error:
             tally.lose(f"what the server said is not of the protocol ({error})")
         except ConnectionClosed as closed:
-            tally.lose(self._trouble or f"the connection ended ({closed})")
+            if self._broke_off:
+                tally.broken_off += 1
+            else:
+                tally.lose(self._trouble or f"the connection ended ({closed})")
         except asyncio.CancelledError:
             tally.lose("no summary came in time")
             raise
@@ -165,14 +182,22 @@ class Caller:
         self._transport.write(self._frames[self._place])
         self._place = (self._place + 1) % len(self._frames)
         self._sent += 1
-        if self._shared.ending and (self._shared.hurry or self._ends_window()):
-            self._transport.write(STOP)
-            self._stopped = True
-            self._rest()
+        over = self._sent * self._frame_s >= self._seconds
+        if (self._shared.ending or over) and (self._shared.hurry or self._ends_window()):
+            self._end(breaks=self._breaks and not self._shared.ending)
         elif self._transport.get_write_buffer_size() > MAX_UNSENT:
             self._trouble = "the server does not read"
             self._transport.abort()
             self._rest()
+
+    def _end(self, *, breaks: bool) -> None:
+        """Stops, or breaks off; sends no more."""
+        self._stopped, self._broke_off = not breaks, breaks
+        if breaks:
+            self._transport.abort()
+        else:
+            self._transport.write(STOP)
+        self._rest()
 
     def _rest(self) -> None:
         """Sends no more."""

@@ -3,7 +3,7 @@
 from array import array
 from collections import Counter
 from math import ceil
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -54,6 +54,19 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     client_late: float
 
 
+class Lap(NamedTuple):
+    """A part of a run.
+
+    Attributes:
+        windows: whose event came in it.
+        p50_ms, p99_ms: of these, as in `Result`.
+    """
+
+    windows: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
 class Tally:
     """What has been counted so far; times are the event loop's."""
 
@@ -63,6 +76,7 @@ class Tally:
         self.started = 0
         self.refused = 0
         self.disconnected = 0
+        self.broken_off = 0  # that were to end so
         self.skipped = 0
         self.events_missing = 0
         self.reasons: Counter[str] = Counter()  # for refusals and disconnections
@@ -106,6 +120,15 @@ class Tally:
     def p99_ms(self) -> float | None:
         """Of the windows of the measured period so far."""
         return percentile_ms(self._all(), 99)
+
+    def lap(self) -> Lap:
+        """The windows since the last lap, or since the measured period began; forgets them.
+
+        So a run without an end takes no more memory the longer it lasts.
+        """
+        latencies = self._all()
+        self._inferred, self._silent = array("d"), array("d")
+        return Lap(len(latencies), percentile_ms(latencies, 50), percentile_ms(latencies, 99))
 
     def result(
         self,

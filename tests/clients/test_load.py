@@ -277,6 +277,18 @@ def test_windows_of_the_ramp_and_of_the_end_are_not_of_the_measured_period() -> 
     assert any("this client was late itself" in remark for remark in said)
 
 
+def test_a_lap_holds_the_windows_since_the_last_one_and_forgets_them() -> None:
+    tally = Tally()
+    tally.begin = 0.0
+    assert tally.lap() == (0, None, None)
+    tally.window(True, sent_at=1.0, now=1.5)
+    tally.window(False, sent_at=1.0, now=1.1)
+    assert tally.lap() == (2, 100, 500)
+    tally.window(True, sent_at=2.0, now=2.2)
+    assert tally.lap() == (1, 200, 200)
+    assert tally.answered == 0
+
+
 def test_where_no_terminal_is_a_line_says_now_and_then_how_far_it_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
