@@ -294,3 +294,11 @@ async def test_too_many_parked_calls_of_one_owner_push_out_none_of_anothers(serv
         server._calls.park(call)
     assert server._calls.parked == 3 and not calls[0].abandoned
     assert [call.abandoned for call in calls[1:]] == [True, True, False, False]
+
+
+async def test_where_too_many_are_parked_the_oldest_gives_way_to_an_owners_only_one(server: Server):
+    calls = [server._calls.open(start_from(), owner) for owner in ("a", "b", "b", "c")]
+    for call in calls:
+        server._calls.park(call)
+    assert server._calls.parked == 3
+    assert [call.abandoned for call in calls] == [True, False, False, False]
