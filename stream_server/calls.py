@@ -132,7 +132,7 @@ class Calls:
         self._parked[session_id] = call, handle
         log.info("waits for its client", extra={"session": session_id})
         if len(self._parked) > self._max_parked:
-            waiting = [other for other, _ in self._parked.values()]
+            waiting = [other for other, _ in self._parked.values() if other is not call] or [call]
             self.forget(next((o for o in waiting if o.owner == call.owner), waiting[0]))
 
     def forget(self, call: Call) -> None:

@@ -246,7 +246,8 @@ class Subscription:
         yield encode(Subscribed(cursor=str(self._cursor), streams=self._pattern))
         while True:
             news = hub._news
-            if gap := self._missed() or self._lagging():
+            # Again after each: the ring may have turned while the subscriber took its time for the gap.
+            while gap := self._missed() or self._lagging():
                 hub.metrics.gaps.inc()
                 yield gap
             last = min(hub._count, self._next + BATCH)

@@ -51,14 +51,16 @@ async def skip(call: Call, samples: int, draining: asyncio.Event) -> None:
 async def _hold(call: Call, draining: asyncio.Event) -> None:
     """Does not go on while the session has more to judge than it may pile up."""
     call.hold()
-    while _too_much(call) and not draining.is_set():
-        try:
-            async with asyncio.timeout(MAX_HOLD_S):
-                await call.progress()
-        except TimeoutError:
-            if call.session.unjudged_s < MAX_BACKLOG_S:
-                break
-    call.release()
+    try:
+        while _too_much(call) and not draining.is_set():
+            try:
+                async with asyncio.timeout(MAX_HOLD_S):
+                    await call.progress()
+            except TimeoutError:
+                if call.session.unjudged_s < MAX_BACKLOG_S:
+                    break
+    finally:
+        call.release()  # also where the connection is gone: the call outlives it
 
 
 def _too_much(call: Call) -> bool:

@@ -42,6 +42,7 @@ from stream_server.wire import DeafError, Wire
 
 FRAMES_A_TURN: Final = 8
 """Messages that are obeyed before others' turn comes, where they are already here."""
+LAST_LOOK_S: Final = 0.01  # for what the client said to be read, before it has said nothing
 
 log = logging.getLogger(__name__)
 
@@ -321,13 +322,19 @@ class Stream:
             raise
         await self._wire.discard()
 
-    def _watch(self, call: Call) -> None:
-        """Ends the call of a client that says nothing; one timer for all of its frames."""
+    def _watch(self, call: Call, over: bool = False) -> None:
+        """Ends the call of a client that says nothing; one timer for all of its frames.
+
+        It looks again before it is over: where the event loop stood still for so long, what came
+        meanwhile has not been read yet.
+        """
         idle, loop = self._config.idle_timeout_s, asyncio.get_running_loop()
         since = loop.time() if self._waiting_since is None else self._waiting_since
         left = since + idle - loop.time()
         if left > 0:
             self._watchdog = loop.call_later(left, self._watch, call)
+        elif not over:
+            self._watchdog = loop.call_later(LAST_LOOK_S, self._watch, call, True)
         elif not call.session.stopped:  # after `stop` it is the client that waits
             reason = f"nothing came for {idle:g} s: send audio, or keepalive while there is none"
             call.fail(MessageError("idle", reason))

@@ -40,14 +40,25 @@ class Door:
     def __init__(self, config: Config) -> None:
         self._analyzable = config.analyzable
         self._nonces = NonceCache()
-        self.reload(config)
+        self._expected = _credentials(config)
+        self._take(config)
 
     def reload(self, config: Config) -> None:
         """Takes other secrets, for the handshakes to come; where one is no good, the old ones stay.
 
         Raises:
-            ConfigurationError: as where it was made.
+            ConfigurationError: as where it was made, or one is missing that there was, or the other
+                way round: a path that somebody guarded must not be left open.
         """
+        for name, expected in _credentials(config).items():
+            if expected != self._expected[name]:
+                raise ConfigurationError(
+                    f"{name} was {'removed' if self._expected[name] else 'added'}: "
+                    "whether telephony has to sign is decided at the start: restart"
+                )
+        self._take(config)
+
+    def _take(self, config: Config) -> None:
         twilio, key = config.twilio.auth_token(), config.audiohook.api_key
         secret = _decoded(config.audiohook.client_secret())
         if twilio is not None and config.public_url is None:
@@ -116,6 +127,15 @@ class Door:
             now=time.time(),
             nonces=self._nonces,
         )
+
+
+def _credentials(config: Config) -> dict[str, bool]:
+    """The settings that say how telephony has to sign, and whether each is there."""
+    return {
+        "twilio.auth_token_file": config.twilio.auth_token_file is not None,
+        "audiohook.api_key": config.audiohook.api_key is not None,
+        "audiohook.client_secret_file": config.audiohook.client_secret_file is not None,
+    }
 
 
 def _single(request: Request, name: str) -> str | None:

@@ -116,6 +116,21 @@ async def test_what_has_left_the_ring_is_a_gap_with_its_count():
     assert [frame["seq"] for frame in events] == [7, 8, 9, 10]
 
 
+async def test_what_leaves_the_ring_while_a_gap_is_being_told_is_a_gap_too():
+    hub = hub_of(4)
+    stream = aiter(hub.subscribe())
+    assert json.loads(await anext(stream))["type"] == "subscribed"
+    publish(hub, range(1, 11))
+    frames = [json.loads(await anext(stream))]
+    publish(hub, range(11, 14))
+    frames += [json.loads(await anext(stream)) for _ in range(5)]
+    assert [(frame["from"], frame["to"], frame["count"]) for frame in frames[:2]] == [
+        ("1000000-0", "1000000-6", 6),
+        ("1000000-6", "1000000-9", 3),
+    ]
+    assert [frame["seq"] for frame in frames[2:]] == [10, 11, 12, 13]
+
+
 async def test_a_cursor_of_an_earlier_process_is_a_gap_of_unknown_size():
     hub = hub_of(4, began=2000.0)
     publish(hub, [1])

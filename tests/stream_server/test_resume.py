@@ -1,6 +1,7 @@
 """A call outlives its connections."""
 
 import asyncio
+import hashlib
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ from websockets.asyncio.client import ClientConnection
 import stream_server.call
 from emotion.engine import Engine
 from emotion.parsing import start_from
-from stream_server.config import Config
+from stream_server.config import Config, Token
 from stream_server.server import Server, running
 from tests.fakes import int16_bytes
 from tests.speech import speech_like
@@ -177,6 +178,49 @@ async def test_a_session_belongs_to_whoever_opened_it(server: Server):
         assert (await hear(first))[-1]["type"] == "summary"
 
 
+def desk(text: str, streams: str) -> Config:
+    """One token's configuration; whoever has it may publish these streams."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    token = Token(name="desk", sha256=digest, roles=("publish",), streams=streams)
+    return Config(port=0, max_sessions=3, resume_grace_s=0.5, tokens=(token,))
+
+
+async def test_who_may_no_longer_publish_a_stream_leaves_its_call_parked(engine: Engine):
+    wide, narrow = desk("old", "*"), desk("new", "mine-*")
+    async with running(wide, engine) as server:
+        old = {"additional_headers": {"Authorization": "Bearer old"}}
+        async with dial(server.url, **old) as first:
+            started = await begun(first)
+            first.transport.abort()
+        await until(lambda: server._calls.parked == 1)
+        server.reload(narrow)
+        resume = {"session_id": started["session_id"], "last_seq": 0}
+        new = {"additional_headers": {"Authorization": "Bearer new"}}
+        messages, code = await converse(server.url, {"resume": resume}, **new)
+        assert messages[-1]["code"] == "unauthorized" and code == 1008
+        assert server._calls.parked == 1
+        await until(lambda: len(server._calls) == 0)  # its grace period still ends it
+
+
+@pytest.mark.parametrize("frames", [1, 4, 7])
+async def test_short_frames_that_are_kept_for_later_are_neither_lost_nor_doubled(
+    server: Server, frames: int
+):
+    async with dial(server.url) as first, dial(server.url) as second:
+        started = await begun(first)
+        for number in range(frames):
+            await say(first, SPEECH[number * 640 : (number + 1) * 640])
+        await say(first, SPEECH[frames * 640 : frames * 640 + 101])  # in the middle of a sample
+        call = server._calls._known[started["session_id"]]
+        await until(lambda: call.session.audio_s * 32_000 >= frames * 640 + 100)
+        again = await resumed(second, started, last_seq=0)
+        assert again["received_samples"] == frames * 320 + 50
+        await say(second, SPEECH[2 * again["received_samples"] :])
+        await say(second, STOP)
+        messages = await hear(second)
+    assert without_clock(of_type(messages, "emotion", "summary")) == await whole(server)
+
+
 async def test_after_the_grace_period_a_call_ends_and_its_summary_is_published(engine: Engine):
     async with running(Config(port=0, resume_grace_s=0.1), engine) as server:
         subscription = server.hub.subscribe()
@@ -294,3 +338,11 @@ async def test_too_many_parked_calls_of_one_owner_push_out_none_of_anothers(serv
         server._calls.park(call)
     assert server._calls.parked == 3 and not calls[0].abandoned
     assert [call.abandoned for call in calls[1:]] == [True, True, False, False]
+
+
+async def test_where_too_many_are_parked_the_oldest_gives_way_to_an_owners_only_one(server: Server):
+    calls = [server._calls.open(start_from(), owner) for owner in ("a", "b", "b", "c")]
+    for call in calls:
+        server._calls.park(call)
+    assert server._calls.parked == 3
+    assert [call.abandoned for call in calls] == [True, False, False, False]

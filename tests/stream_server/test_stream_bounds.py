@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -39,6 +40,18 @@ async def test_an_idle_stream_ends_with_idle_and_a_keepalive_holds_it(engine: En
             messages = await hear(connection)
     assert [m.get("code") for m in messages] == [None, "idle"]
     assert connection.close_code == 1008
+
+
+async def test_a_server_that_stood_still_does_not_call_its_clients_idle(engine: Engine) -> None:
+    async with running(Config(port=0, idle_timeout_s=0.5), engine) as server:
+        async with dial(server.url) as connection:
+            await say(connection, {"type": "start"})
+            await hear_one(connection)
+            await say(connection, SPEECH[:640])
+            time.sleep(0.7)  # noqa: ASYNC251 (nothing runs meanwhile, that is the point)
+            for _ in range(2):
+                await say(connection, {"type": "flush", "id": "still here"})
+                assert (await hear_one(connection))["type"] == "flushed"
 
 
 async def test_who_never_starts_is_let_go(engine: Engine) -> None:

@@ -18,7 +18,7 @@ from stream_server.scheduler import Scheduler
 from stream_server.server import running
 from tests.fakes import Choosy, int16_bytes
 from tests.speech import speech_like
-from tests.stream_server.client import STOP, converse, dial, hear, of_type, say, until
+from tests.stream_server.client import STOP, converse, dial, hear, hear_one, of_type, say, until
 
 SPEECH = int16_bytes(speech_like(5.3))
 
@@ -64,6 +64,27 @@ async def test_audio_ahead_of_the_clock_does_not_count_as_live_for_having_been_h
             await say(connection, STOP)
             await hear(connection)
     assert before >= 1 and asked[before] is False
+
+
+async def test_the_clock_of_a_call_that_is_taken_over_while_it_is_held_back_goes_on(
+    engine: Engine,
+) -> None:
+    gate = threading.Event()
+    start = {"type": "start", "channels": ["left"], "vad": False}
+    async with running(Config(port=0), Choosy(engine, "left", gate)) as server:
+        async with dial(server.url) as first, dial(server.url) as second:
+            await say(first, start)
+            session_id = (await hear_one(first))["session_id"]
+            await say(first, b"\1\0" * 16_000 * 8)
+            call = server._calls._known[session_id]
+            await until(lambda: call._held_since is not None)
+            await say(second, {**start, "resume": {"session_id": session_id, "last_seq": 0}})
+            assert (await hear_one(second))["received_samples"] >= 4 * 16_000
+            assert not call.live
+            later = call._now() + 100
+            call._now = lambda: later
+            assert call.live
+            gate.set()
 
 
 async def test_audio_that_makes_no_window_yet_is_not_held_back(

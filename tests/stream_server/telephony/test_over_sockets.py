@@ -259,6 +259,39 @@ async def test_another_secret_of_genesys_counts_from_the_reload_on_and_a_broken_
         assert await opens(b"another") and not await opens(SECRET)
 
 
+async def test_no_reload_decides_whether_telephony_has_to_sign(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    twilio = Twilio(auth_token_file=secret_file(tmp_path / "twilio", TWILIO_TOKEN))
+    secret = secret_file(tmp_path / "secret", base64.b64encode(SECRET).decode())
+    audiohook = Audiohook(api_key=API_KEY, client_secret_file=secret)
+    guarded = Config(port=0, public_url=PUBLIC, twilio=twilio, audiohook=audiohook)
+    async with running(guarded, engine) as server:
+        for name, fewer in (
+            ("twilio.auth_token_file", replace(guarded, twilio=Twilio())),
+            ("audiohook.api_key", replace(guarded, audiohook=Audiohook())),
+            (
+                "audiohook.client_secret_file",
+                replace(guarded, audiohook=Audiohook(api_key=API_KEY)),
+            ),
+        ):
+            caplog.clear()
+            server.reload(fewer)
+            assert f"the old ones stay: {name} was removed" in caplog.text
+            assert "restart" in caplog.text
+            for path in ("/telephony/twilio", "/telephony/audiohook"):
+                assert not await let_in(server, path, {"x-api-key": API_KEY})
+            signed = audiohook_headers("calls.example.com", uuid4().hex)
+            assert await let_in(server, "/telephony/audiohook", signed)
+            signed = twilio_headers("/telephony/twilio")
+            assert await let_in(server, "/telephony/twilio", signed)
+    async with running(Config(port=0), engine) as server:
+        server.reload(guarded)
+        assert "the old ones stay: twilio.auth_token_file was added" in caplog.text
+        for path in ("/telephony/twilio", "/telephony/audiohook"):
+            assert await let_in(server, path, {})
+
+
 async def test_the_log_says_which_of_tokens_and_secrets_stay_the_old_ones(
     engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
