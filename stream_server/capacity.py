@@ -8,6 +8,7 @@ part of the cores may be busy divided by that: beyond it, waiting times grow wit
 import math
 import statistics
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -24,33 +25,44 @@ LOOP_S: Final = 0.003
 """CPU time of the event loop and of the kernel for a second of a session's audio in 20 ms frames."""
 BUSY_SHARE: Final = 0.85  # of the cores; the rest is what keeps waiting short
 ROUNDS: Final = 3
+ENOUGH_S: Final = 0.5
+"""After so long no further round begins: a padded window alone takes over a second."""
 
 
-def measure(engine: Engine, workers: int, cores: int) -> int:
-    """Sessions at once with windows of 3 s, one a second; takes less than half a second.
+def measure(
+    engine: Engine, workers: int, cores: int, *, clock: Callable[[], float] = time.monotonic
+) -> int:
+    """Sessions at once with windows of 3 s, one a second.
+
+    The server's start waits for it: each worker judges a window, and listens to another, up to three
+    times over, but begins none once that has taken half a second. A window of 60 ms makes it 0.2 s;
+    one of 2 s is judged once, so it takes 2 s. A single round has the model's first run in it, which
+    is slower than the rest: such a capacity errs on the low side.
 
     Args:
         engine: loaded.
         workers: inference threads; that many windows are judged side by side, as under load.
         cores: that this process may use.
+        clock: monotonic seconds, by which rounds end.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="measure") as pool:
-        judged = list(pool.map(lambda _: _median_s(engine, vad=False), range(workers)))
-        heard = list(pool.map(lambda _: _median_s(engine, vad=True), range(workers)))
+        judged = list(pool.map(lambda _: _median_s(engine, clock, vad=False), range(workers)))
+        heard = list(pool.map(lambda _: _median_s(engine, clock, vad=True), range(workers)))
     judging_s, listening_s = statistics.median(judged), statistics.median(heard)
     session_s = SPEECH_SHARE * judging_s + listening_s + LOOP_S
     return max(1, math.floor(BUSY_SHARE * cores / session_s))
 
 
-def _median_s(engine: Engine, vad: bool) -> float:
+def _median_s(engine: Engine, clock: Callable[[], float], *, vad: bool) -> float:
     """CPU time of a window: what else the machine does now says nothing about its capacity."""
     window = _silence(1.0, vad=True) if vad else _silence(WINDOW_S, vad=False)
-    clock = time.perf_counter if engine.device == "cuda" else time.thread_time
-    times = []
-    for _ in range(ROUNDS):
-        start = clock()
+    cost = time.perf_counter if engine.device == "cuda" else time.thread_time
+    times: list[float] = []
+    begun = clock()
+    while not times or (len(times) < ROUNDS and clock() - begun < ENOUGH_S):
+        start = cost()
         engine.judge(window)
-        times.append(clock() - start)
+        times.append(cost() - start)
     return statistics.median(times)
 
 

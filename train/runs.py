@@ -88,7 +88,7 @@ def fit_run(
     """
     recipe, clips = material.recipe, material.features.clips
     split = everything(clips, recipe.songs) if all_actors else random_split(clips, recipe.seed)
-    fitted, measured = _train(material, split, recipe.seed)
+    fitted, measured = train_split(material, split, recipe.seed)
     report = result("random", measured, recipe) if measured else None
     if metrics is None:
         metrics = {"random": summary(report)} if report else {}
@@ -122,7 +122,7 @@ def crossval_run(
     parts: list[tuple[str, Figures]] = []
     histories: dict[str, list[Epoch]] = {}
     for split, seed in track(trainings, "models"):
-        fitted, measured = _train(material, split, seed)
+        fitted, measured = train_split(material, split, seed)
         if measured is None:
             raise CorpusError(f"{split.name}: no clip is held out")
         figures_of = {str(protocol): summary(result(protocol, measured, recipe))}
@@ -132,6 +132,25 @@ def crossval_run(
     report = combined(protocol, parts, recipe) | {"best_epoch": best_epochs(histories)}
     write_json(out / "crossval.json", report)
     return report, histories
+
+
+def train_split(material: Material, split: Split, seed: int) -> tuple[Fitted, Figures | None]:
+    """Fits a head to one split and measures it.
+
+    Args:
+        material: recipe, encoder and features.
+        split: rows of the features' clips.
+        seed: of the fit.
+
+    Returns:
+        The head, and its figures on the held-out clips; None where there are none.
+    """
+    held_out = material.features[split.test] if len(split.test) else None
+    fitted = fit_head(material.features[split.train], material.recipe, seed, held_out)
+    if held_out is None:
+        return fitted, None
+    measured = figures(held_out.emotions, probabilities(fitted.head, held_out.embeddings))
+    return fitted, measured
 
 
 def best_epochs(histories: Mapping[str, Sequence[Epoch]]) -> dict[str, Any]:
@@ -205,15 +224,6 @@ def crossval_metrics(folders: Sequence[Path], recipe: Recipe) -> dict[str, Any]:
             )
         metrics[protocol] = summary(report)
     return metrics
-
-
-def _train(material: Material, split: Split, seed: int) -> tuple[Fitted, Figures | None]:
-    held_out = material.features[split.test] if len(split.test) else None
-    fitted = fit_head(material.features[split.train], material.recipe, seed, held_out)
-    if held_out is None:
-        return fitted, None
-    measured = figures(held_out.emotions, probabilities(fitted.head, held_out.embeddings))
-    return fitted, measured
 
 
 def _save(

@@ -20,8 +20,11 @@ class Costly(Engine):
         self.__dict__ = dict(fake_engine().__dict__)
         self._judging_s, self._listening_s = judging_s, listening_s
         self.now = 0.0
+        self.judged = self.heard = 0
 
     def judge(self, window: Window) -> Judgement:
+        self.judged += window.track is None
+        self.heard += window.track is not None
         self.now += self._judging_s if window.track is None else self._listening_s
         return super().judge(window)
 
@@ -45,6 +48,23 @@ def test_a_machine_that_is_too_slow_for_one_still_takes_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert measured(monkeypatch, 60.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("judging_s", "rounds"), [(0.025, 3), (0.2, 3), (0.3, 2), (0.5, 1), (1.3, 1), (60.0, 1)]
+)
+def test_no_window_is_judged_again_once_half_a_second_is_spent(
+    judging_s: float, rounds: int
+) -> None:
+    engine = Costly(judging_s, 0.004)
+    measure(engine, 1, 2, clock=lambda: engine.now)
+    assert (engine.judged, engine.heard) == (rounds, 3)
+
+
+def test_each_worker_judges_a_slow_window_once() -> None:
+    engine = Costly(60.0, 60.0)
+    measure(engine, 4, 4, clock=lambda: engine.now)
+    assert (engine.judged, engine.heard) == (4, 4)
 
 
 async def test_what_was_measured_is_what_the_server_takes_and_says() -> None:

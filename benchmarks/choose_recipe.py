@@ -1,0 +1,152 @@
+"""How good a recipe is where nothing is reported: what its settings may be chosen by.
+
+    python benchmarks/choose_recipe.py --data DIR [--recipe stream] [--set crops=0] ...
+
+Two protocols. `random` draws 80/20 splits with other seeds than those reported. `actors` sets each
+of EmoBox's folds aside in turn, trains on four of the others and judges the fifth. Both reuse clips
+that a report's models are measured on, never in the role they have there: a figure from here only
+tells settings apart, and estimates nothing.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from emotion import command_line
+from emotion.errors import ConfigurationError, CorpusError
+from train.evaluate import Figures, combined
+from train.features import Features, default_cache
+from train.files import write_json
+from train.progress import track
+from train.recipe import Recipe, load_recipe, recipe_from
+from train.runs import Material, prepare, train_split
+from train.splits import Split, inner_splits, random_split
+
+REPORTED_SEEDS: Final = range(42, 47)
+"""Of the random splits in docs/results."""
+MOST_SEEDS: Final = 100
+
+app = typer.Typer(add_completion=False)
+
+
+class Protocol(StrEnum):
+    """What is held out."""
+
+    random = "random"
+    actors = "actors"
+
+
+def overridden(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """A recipe with fields replaced.
+
+    Args:
+        recipe: the base.
+        settings: `field=value`, the value as TOML has it: `crops=0`, `schedule="constant"`.
+
+    Raises:
+        ConfigurationError: a setting is no such line, or does not fit a recipe.
+    """
+    try:
+        fields = tomllib.loads("\n".join(settings))
+        if "seed" in fields:
+            raise ConfigurationError("--set seed: nothing here is drawn with it; use --seeds")
+        return recipe_from(msgspec.to_builtins(recipe) | fields)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(
+            f"--set {' --set '.join(settings)}: {error}; expected field=value as in a recipe's TOML"
+        ) from error
+
+
+def unreported(text: str) -> range:
+    """Seeds such as `7-11` or `7`.
+
+    Raises:
+        ConfigurationError: it is neither, too many, or one of them is reported.
+    """
+    first, _, last = text.partition("-")
+    try:
+        seeds = range(int(first), int(last or first) + 1)
+    except ValueError as error:
+        raise ConfigurationError(f"--seeds {text}: expected FIRST-LAST, such as 7-11") from error
+    if not 1 <= len(seeds) <= MOST_SEEDS:
+        raise ConfigurationError(f"--seeds {text}: expected 1 to {MOST_SEEDS} seeds, rising")
+    if set(seeds) & set(REPORTED_SEEDS):
+        raise ConfigurationError(
+            f"--seeds {text}: {REPORTED_SEEDS[0]} to {REPORTED_SEEDS[-1]} are the splits that are "
+            "reported, so nothing may be chosen by them; take others"
+        )
+    return seeds
+
+
+def trainings(features: Features, protocol: Protocol, seeds: range, songs: bool) -> list[Split]:
+    """The splits of a protocol; `seeds` are the random ones'."""
+    if protocol is Protocol.random:
+        return [random_split(features.clips, seed) for seed in seeds]
+    return inner_splits(features.clips, songs)
+
+
+def measure(material: Material, protocol: Protocol, seeds: range) -> dict[str, Any]:
+    """Means and spread over the models of one protocol, as a result file has them.
+
+    Random split S is fitted with seed S, as for a report; all of `actors` with the first seed.
+    """
+    recipe = material.recipe
+    splits = trainings(material.features, protocol, seeds, recipe.songs)
+    randomly = protocol is Protocol.random
+    fit_seeds = seeds if randomly else [seeds[0]] * len(splits)
+    parts: list[tuple[str, Figures]] = []
+    for split, seed in track(list(zip(splits, fit_seeds, strict=True)), str(protocol)):
+        measured = train_split(material, split, seed)[1]
+        if measured is None:
+            raise CorpusError(f"{split.name}: no clip is held out")
+        parts.append((split.name, measured))
+    # "other": that these are EmoBox's folds does not make it EmoBox's protocol.
+    return combined("random" if randomly else "other", parts, recipe) | {"fit_seeds": [*fit_seeds]}
+
+
+def line(protocol: Protocol, report: dict[str, Any]) -> str:
+    """Percentages, mean and standard deviation over the models."""
+    shown = {"accuracy": "accuracy", "ua": "UA", "macro_f1": "macro F1", "ece": "ECE"}
+    spread = report["sd"]
+    texts = [
+        f"{name} {100 * report[key]:.1f}" + (f" ± {100 * spread[key]:.1f}" if spread else "")
+        for key, name in shown.items()
+    ]
+    names = [part["name"] for part in report["seeds" if protocol is Protocol.random else "folds"]]
+    return f"{protocol}, {names[0]} to {names[-1]} ({len(names)}), %: {', '.join(texts)}"
+
+
+@app.command()
+def choose(
+    data: Annotated[Path, typer.Option(help="Folder with the recordings.")],
+    recipe: Annotated[str, typer.Option(help="seed, stream or a .toml file.")] = "stream",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A field in place of the recipe's: crops=0.")
+    ] = None,
+    protocol: Annotated[
+        Protocol | None, typer.Option(help="What is held out.", show_default="both")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Of the splits and fits; never 42 to 46.")] = "7-11",
+    whisper: Annotated[str | None, typer.Option(help="Hub name or folder.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Result file to write.")] = None,
+) -> None:
+    """Measure a recipe with changes, on what no report shows."""
+    drawn = unreported(seeds)
+    changed = overridden(load_recipe(recipe), settings or [])
+    material = prepare(changed, data, cache or default_cache(), whisper)
+    reports = {}
+    for each in [protocol] if protocol else list(Protocol):
+        reports[str(each)] = measure(material, each, drawn)
+        typer.echo(line(each, reports[str(each)]))
+    if json is not None:
+        write_json(json, reports)
+
+
+if __name__ == "__main__":
+    command_line.run(app)

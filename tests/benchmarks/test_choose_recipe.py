@@ -1,0 +1,124 @@
+"""A recipe is chosen by nothing that is reported."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from benchmarks import choose_recipe
+from benchmarks.choose_recipe import Protocol, measure, overridden, trainings, unreported
+from emotion.errors import ConfigurationError
+from train.corpora import Clip
+from train.features import Features
+from train.recipe import Recipe, load_recipe
+from train.runs import Material
+from train.splits import EMOBOX_FOLDS, random_split
+
+RECIPE = Recipe(name="small", hidden=(8,), batch_norm=(True,), dropout=(0.0,), epochs=2)
+SEEDS = range(7, 9)
+
+
+def features() -> Features:
+    clips = tuple(
+        Clip(Path(f"{channel}-{emotion}-{actor}.wav"), emotion, actor, channel)
+        for actor in range(1, 25)
+        for channel in ("speech", "song")
+        for emotion in range(8)
+    )
+    random = np.random.default_rng(3)
+    emotions = np.eye(8, dtype=np.float32)[[clip.emotion for clip in clips]]
+    noise = random.normal(0, 0.4, (len(clips), 8)).astype(np.float32)
+    return Features(clips, emotions + noise)
+
+
+def material(of: Features) -> Material:
+    return Material(RECIPE, cast("Any", None), of)
+
+
+def without(actors: frozenset[int]) -> Features:
+    """The corpus with every clip of these actors spoilt: one touch and all figures change."""
+    whole = features()
+    spoilt = whole.embeddings.copy()
+    spoilt[np.isin(whole.actors, sorted(actors))] *= -50
+    return replace(whole, embeddings=spoilt)
+
+
+@pytest.mark.parametrize("songs", [False, True])
+def test_the_actors_of_the_fold_that_is_set_aside_are_neither_trained_on_nor_judged(
+    songs: bool,
+) -> None:
+    corpus = features()
+    splits = trainings(corpus, Protocol.actors, SEEDS, songs)
+    for number, (split, aside) in enumerate(zip(splits, EMOBOX_FOLDS, strict=True)):
+        judged = EMOBOX_FOLDS[(number + 1) % 6]
+        assert set(corpus[split.test].actors) == judged
+        assert set(corpus[split.train].actors) == set(range(1, 25)) - judged - aside
+
+
+def test_figures_on_inner_folds_do_not_depend_on_the_fold_that_is_set_aside() -> None:
+    whole = measure(material(features()), Protocol.actors, SEEDS)
+    for number, aside in enumerate(EMOBOX_FOLDS):
+        spoilt = measure(material(without(aside)), Protocol.actors, SEEDS)
+        same = [a == b for a, b in zip(whole["folds"], spoilt["folds"], strict=True)]
+        assert same == [index == number for index in range(6)]
+
+
+def test_random_splits_and_fits_are_those_of_the_seeds_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[int] = []
+
+    def recorded(clips: Any, seed: int) -> Any:
+        drawn.append(seed)
+        return random_split(clips, seed)
+
+    monkeypatch.setattr(choose_recipe, "random_split", recorded)
+    report = measure(material(features()), Protocol.random, SEEDS)
+    assert drawn == report["fit_seeds"] == [7, 8]
+    assert [part["name"] for part in report["seeds"]] == ["seed-7", "seed-8"]
+    assert set(measure(material(features()), Protocol.actors, SEEDS)["fit_seeds"]) == {7}
+
+
+@pytest.mark.parametrize("text", ["42", "46", "7-42", "40-50", "44-45"])
+def test_the_seeds_that_are_reported_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="are reported"):
+        unreported(text)
+
+
+@pytest.mark.parametrize("text", ["", "seven", "9-7", "-7", "100-200", "7-8-9"])
+def test_seeds_that_are_no_short_range_are_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="expected"):
+        unreported(text)
+
+
+def test_settings_replace_fields_of_the_recipe() -> None:
+    stream = load_recipe("stream")
+    changed = overridden(stream, ["crops=0", "learning_rate=3e-4", "dropout=[0.6, 0.0]"])
+    assert (changed.crops, changed.learning_rate, changed.dropout) == (0, 3e-4, (0.6, 0.0))
+    assert changed.weight_decay == stream.weight_decay
+    assert overridden(stream, []) == stream
+
+
+@pytest.mark.parametrize(
+    "setting", ["crops", "crops=many", "crops=-1", "corps=0", "hidden=[8]", "seed=42"]
+)
+def test_a_setting_that_fits_no_recipe_is_refused_by_name(setting: str) -> None:
+    with pytest.raises(ConfigurationError, match=setting.partition("=")[0]):
+        overridden(load_recipe("stream"), [setting])
+
+
+def test_the_command_prints_a_line_for_each_protocol_and_writes_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        choose_recipe, "prepare", lambda recipe, *_: Material(recipe, cast("Any", None), features())
+    )
+    monkeypatch.setattr(choose_recipe, "load_recipe", lambda _: RECIPE)
+    to = tmp_path / "chosen.json"
+    choose_recipe.choose(tmp_path, settings=["epochs=1"], seeds="7-8", json=to)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("random, seed-7 to seed-8 (2), %: accuracy ")
+    assert second.startswith("actors, fold-2-not-1 to fold-1-not-6 (6), %: accuracy ")
+    assert '"epochs": 1' in to.read_text()
