@@ -143,7 +143,7 @@ class Watch:
         for look in range(1, round(seconds / step_s) + 1):
             await asyncio.sleep(max(0.0, began + look * step_s - time.monotonic()))
             held = self._server.held()
-            self.memory_mib.append(held.rss_kib / 1024)
+            self.memory_mib.append(round(held.rss_kib / 1024, 2))
             if look % LOOKS == 0:
                 self.samples.append(await self._sample(held, look * step_s / 60))
                 say(str(self.samples[-1]))

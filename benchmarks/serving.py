@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,12 +121,15 @@ class Serving:
 
 
 @contextmanager
-def serving(*options: str, model: Path | None = None) -> Iterator[Serving]:
+def serving(
+    *options: str, model: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[Serving]:
     """A server on a free port inside the block, which asks nobody to come less often.
 
     Args:
         options: for its command line.
         model: a folder with a model; the embedded one where None.
+        environment: variables, besides this process's.
 
     Raises:
         ServingError: it did not start.
@@ -134,7 +137,8 @@ def serving(*options: str, model: Path | None = None) -> Iterator[Serving]:
     command = [sys.executable, "-m", "stream_server", "--port", "0"]
     command += ["--max-handshakes-per-minute", "0", *options]
     command += [] if model is None else ["--model", str(model)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    variables = {**os.environ, **(environment or {})}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables) as process:
         assert process.stderr is not None
         server = Serving(process)
         listener = threading.Thread(target=server.listen, args=(process.stderr,), name="log")

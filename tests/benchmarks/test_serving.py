@@ -15,7 +15,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="not in CI: processes
 
 @linux
 def test_it_says_what_it_holds_and_ends_with_the_block(model_folder: Path) -> None:
-    with pytest.raises(KeyError), serving("--max-sessions", "7", model=model_folder) as server:
+    given: dict[str, Any] = {"model": model_folder, "environment": {"EMOTION_MAX_SESSIONS": "7"}}
+    with pytest.raises(KeyError), serving(**given) as server:
         held = server.held()
         assert held.rss_kib > 10_000 and held.fds > 2 and held.threads >= 1 and held.cpu_s > 0
         assert asyncio.run(server.capacity()) == 7

@@ -120,8 +120,8 @@ def test_a_small_soak_leaves_nothing_behind_and_nothing_running(
     servers: list[Serving] = []
 
     @contextmanager
-    def noted(*options: str, model: Path | None) -> Iterator[Serving]:
-        with serving(*options, model=model) as server:
+    def noted(*options: str, **more: Any) -> Iterator[Serving]:
+        with serving(*options, **more) as server:
             servers.append(server)
             yield server
 
