@@ -14,7 +14,7 @@ from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from benchmarks.serving import Serving, serving
+from benchmarks.serving import ALLOCATOR, Serving, serving
 from clients.synthetic import speech_like
 from emotion.audio import to_pcm
 
@@ -52,7 +52,8 @@ async def resident_kib(server: Serving, sessions: int) -> float:
 def measure(sessions: int) -> float:
     """KiB an idle session, of a server of its own."""
     most = str(sessions + WARM_UP + 1)
-    with serving("--idle-timeout", "600", "--max-sessions", most) as server:
+    options = ("--idle-timeout", "600", "--max-sessions", most)
+    with serving(*options, environment=ALLOCATOR) as server:
         return asyncio.run(resident_kib(server, sessions))
 
 

@@ -18,6 +18,10 @@ from clients.connect import Access
 from clients.scrape import fetch
 from emotion.errors import EmotionError
 
+ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""For glibc, the thresholds that it begins with, held fast (mallopt(3)). Else they rise with what the
+loading of a model frees, and much of that stays resident: a leak of 10 MiB, put in as a test, fitted in
+there and was not seen. With these it was."""
 INFO_PATH: Final = "/v1/info"
 MAX_SAID: Final = 50  # log lines that are kept
 END_S: Final = 30.0  # for the server to end by itself; its drain takes 10 s at most

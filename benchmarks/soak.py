@@ -19,7 +19,7 @@ import typer
 
 from benchmarks.machine import machine
 from benchmarks.samples import Monitor, Sample, Watch, count, metrics
-from benchmarks.serving import Held, Serving, serving
+from benchmarks.serving import ALLOCATOR, Held, Serving, serving
 from benchmarks.verdict import Check, Evidence, growth, verdict
 from clients.caller import Caller, Shared
 from clients.load import Load
@@ -36,10 +36,6 @@ BREAKS: Final = 0.5  # of the calls
 RING_EVENTS: Final = 2_000
 """That the server keeps for subscribers. By default it is ten times that and grows for a quarter of an
 hour until it is full, by some 20 MiB: like a leak, to whoever looks at the memory only."""
-ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
-"""For glibc, the thresholds that it begins with, held fast (mallopt(3)). Else they rise with what the
-loading of a model frees, and much of that stays resident: a leak of 10 MiB, put in as a test, fitted in
-there and was not seen. With these it was."""
 PAUSE_S: Final = 0.2  # between two calls of a place
 END_S: Final = 20.0  # for the last windows and summaries
 SETTLE_S: Final = 30.0  # for closed connections to be gone from the process
