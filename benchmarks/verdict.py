@@ -11,7 +11,7 @@ from benchmarks.serving import Held
 LIMIT_MIB: Final = 4.0
 """By which the median of the last quarter may lie above that of the second. Between the middles of these
 two lies half of the soak, in an hour at 25 streams about 450 calls, so a leak of 9 KiB a call shows; a
-session holds 120 KiB (idle_memory.py), and what grows by 4 MiB in half an hour takes five days to a
+session holds 190 KiB (idle_memory.py), and what grows by 4 MiB in half an hour takes five days to a
 gigabyte."""
 MIN_LOOKS: Final = 4  # at the memory, in each quarter
 

@@ -88,7 +88,7 @@ class Channel:
         if self.track is not None:
             needed = min(needed, self.track.position)
         if needed > self._origin:
-            del self._audio[: _PCM_BYTES * (needed - self._origin)]
+            self._audio = self._audio[_PCM_BYTES * (needed - self._origin) :]
             self._origin = needed
 
     def _slice(self, start: int, end: int) -> Pcm:
