@@ -106,9 +106,8 @@ def warn_of(config: Config) -> None:
 
 
 SWITCH_INTERVAL_S = 0.0005
-"""After which a thread that runs Python lets another one run. With Python's 5 ms the event loop waits
-that long for many a frame that comes while a window is judged: with 30 streams of 20 ms frames on two
-cores the median latency was 181 ms, with this it was 84 ms."""
+"""After which a thread that runs Python lets another one run. With Python's 5 ms the event loop may wait
+that long for each frame that comes while a thread prepares a window."""
 
 
 async def serve_until_signal(config: Config, again: Callable[[], Config]) -> None:
