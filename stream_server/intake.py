@@ -3,6 +3,9 @@
 import asyncio
 from typing import Final
 
+from websockets.asyncio.server import ServerConnection
+from websockets.protocol import State
+
 from emotion.audio import BYTES_PER_SAMPLE
 from stream_server.call import Call
 
@@ -36,12 +39,21 @@ async def hear(call: Call, data: bytes, draining: asyncio.Event) -> None:
             await asyncio.sleep(0)  # others' turns come between the slices of a long frame
 
 
-async def skip(call: Call, samples: int, draining: asyncio.Event) -> None:
-    """Hears a gap of so many samples of each channel, in slices."""
+async def skip(
+    call: Call, samples: int, draining: asyncio.Event, connection: ServerConnection
+) -> None:
+    """Hears a gap of so many samples of each channel, in slices.
+
+    Raises:
+        ConnectionClosed: the client is gone, and the gap was long. A message of 200 bytes may say hours
+            of it, and while they are silent nothing is sent that would find out.
+    """
     size = round(SLICE_S * call.start.sample_rate)
     for first in range(0, samples, size):
         if draining.is_set():
             return
+        if first and connection.state is State.CLOSED:
+            raise connection.protocol.close_exc
         call.gap(min(size, samples - first))
         if _too_much(call):
             await _hold(call, draining)

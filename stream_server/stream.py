@@ -362,7 +362,7 @@ class Stream:
             if order.samples > longest:
                 await self._wire.tell(f"gap: {order.samples} samples: expected at most {longest}")
             else:
-                await intake.skip(call, order.samples, self._draining)
+                await intake.skip(call, order.samples, self._draining, self._wire.connection)
         elif isinstance(order, Flush):
             call.flush(order.id)
             while call.busy:  # so a client cannot pile up flushes

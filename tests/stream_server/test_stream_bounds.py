@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from emotion.engine import Engine
@@ -26,6 +27,7 @@ from stream_server.stream import FRAMES_A_TURN, Stream
 from tests.fakes import int16_bytes
 from tests.speech import speech_like
 from tests.stream_server.client import converse, dial, hear, hear_one, say, until
+from tests.stream_server.telephony.genesys import Client
 
 SPEECH = int16_bytes(speech_like(5.3))
 
@@ -83,6 +85,17 @@ async def test_a_client_that_vanishes_gives_its_slot_back(server: Server) -> Non
         await say(connection, SPEECH[:1234])
         connection.transport.abort()
     await until(lambda: server.admission.active == 0)
+
+
+async def test_who_says_hours_of_silence_and_vanishes_gives_its_slot_back(server: Server) -> None:
+    client = Client()
+    async with connect(f"{server.url}/telephony/audiohook", compression=None) as connection:
+        await connection.send(client.open())
+        for _ in range(2):  # with more, reading pauses, and it is the pings that find out
+            await connection.send(client.say("discarded", {"discarded": "PT14400S"}))
+        assert (await hear_one(connection))["type"] == "opened"
+        connection.transport.abort()
+    await until(lambda: server.admission.active == 0 and len(server._calls) == 0)
 
 
 @asynccontextmanager
