@@ -12,9 +12,11 @@ the first audio that is not judged yet, and `notice` says from where its times c
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Self
+from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -84,6 +86,8 @@ class Link:
         self._live = live
         self._notice = notice
         self._course = Course(start, live=live)
+        # By which a load balancer leads every connection of the stream to the node that has it.
+        self._query = urlencode({"stream_id": start.stream_id or secrets.token_urlsafe(12)})
         self._news = asyncio.Condition()  # there may be more to send, or more was sent
         self._heard: asyncio.Queue[Heard | None] = asyncio.Queue(MAX_UNHEARD)
         self._opened = asyncio.Event()
@@ -224,7 +228,7 @@ class Link:
         options: dict[str, Any] = {"ping_timeout": PING_TIMEOUT_S}
         if self._live:
             options = {"ping_interval": LIVE_PING_S, "ping_timeout": LIVE_PING_TIMEOUT_S}
-        async with connected(self._access, STREAM_PATH, **options) as connection:
+        async with connected(self._access, STREAM_PATH, self._query, **options) as connection:
             self._opened.set()
             try:
                 await self._converse(connection, again)

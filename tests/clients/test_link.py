@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -30,10 +31,12 @@ class Script:
     def __init__(self, *parts: Part | int) -> None:
         self.parts = list(parts)
         self.starts: list[Start] = []
+        self.paths: list[str] = []
         self.audio = bytearray()
         self.says: list[Message] = []
 
     def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        self.paths.append(request.path)
         if isinstance(part := self.parts[0], int):
             if len(self.parts) > 1:
                 self.parts.pop(0)
@@ -156,6 +159,22 @@ async def test_a_server_that_is_away_or_full_is_asked_again() -> None:
     assert failure is None
     assert heard == ["Started", "Started", "Summary"]
     assert bytes(script.audio) == recorded(2)
+
+
+@pytest.mark.parametrize("stream_id", ["call 7&x=1", None])
+async def test_every_connection_names_the_stream_for_whoever_balances_the_load(
+    stream_id: str | None,
+) -> None:
+    script = Script()
+    script.parts = [script.broken(32_000), 503, script.end(2.0)]
+    async with playing(script) as access, Link(access, Start(stream_id=stream_id)) as stream:
+        await stream.send(recorded(2))
+        await stream.stop()
+        async for _ in stream:
+            pass
+    assert len(script.paths) == 3 and len(set(script.paths)) == 1
+    named = parse_qs(urlsplit(script.paths[0]).query)["stream_id"][0]
+    assert named == stream_id if stream_id else len(named) >= 16
 
 
 async def test_a_break_before_started_begins_anew() -> None:
