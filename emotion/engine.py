@@ -250,6 +250,9 @@ def _open(path: Path, provider: str) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors: what else it says is of no use to an operator
+    # ONNX Runtime would remember for each length it ever saw how it laid out the memory: 7 KiB each with
+    # two threads, for ever, and a call's first and last windows have any length. No run is slower.
+    options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=[provider])

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -279,3 +281,34 @@ def test_every_error_of_loading_is_an_emotion_error():
     assert issubclass(ModelError, EmotionError)
     assert issubclass(ContractError, ModelError) and issubclass(DeviceError, ModelError)
     json.dumps(str(ModelNotFoundError(str(Path("x")))))
+
+
+LENGTHS_SEEN = """
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy as np
+from emotion.engine import load_engine
+
+def resident_kib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
+
+engine = load_engine()
+low = engine.contract.min_samples
+with ThreadPoolExecutor(2) as pool:
+    def run(lengths):
+        list(pool.map(lambda length: engine.run(np.full(length, 0.1, np.float32)) and None, lengths))
+    run(range(low + 400, low + 440))
+    before = resident_kib()
+    run(range(low, low + 400))
+    print(resident_kib() - before)
+"""
+"""Windows of 400 lengths on two threads, and by how many KiB the process grew."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+def test_memory_does_not_grow_with_each_new_length_of_a_window():
+    run = subprocess.run(
+        [sys.executable, "-c", LENGTHS_SEEN], capture_output=True, text=True, check=True
+    )
+    assert int(run.stdout) < 2048
