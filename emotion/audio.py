@@ -92,12 +92,9 @@ class Decoder:
             AudioError: a `pcm_f32le` sample is not finite. Nothing is kept then.
         """
         whole = self.held * self._frame_bytes
-        kept, self._kept = self._kept, self._kept[whole:]
-        try:
-            flat = self._decode(bytes(memoryview(kept)[:whole]))
-        except AudioError:
-            self._kept = bytearray()
-            raise
+        kept, self._kept = self._kept, bytearray()
+        flat = self._decode(memoryview(kept)[:whole])
+        self._kept = kept[whole:]
         samples = flat.reshape(-1, self._channels)
         self.frames += len(samples)
         return samples
@@ -122,7 +119,7 @@ class Decoder:
         """Drops an incomplete frame: whoever sends on begins with a whole one."""
         del self._kept[self.held * self._frame_bytes :]
 
-    def _decode(self, data: bytes) -> Samples:
+    def _decode(self, data: memoryview) -> Samples:
         """Whole samples to float32 [n]; float samples beyond -1 to 1 are clipped."""
         if self._encoding == "pcm_s16le":
             return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(FULL_SCALE)

@@ -30,13 +30,12 @@ async def hear(call: Call, data: bytes, draining: asyncio.Event) -> None:
     size = round(SLICE_S * start.sample_rate) * BYTES_PER_SAMPLE[start.encoding]
     size *= len(start.channels)
     for first in range(0, len(data), size):
+        if first:
+            await asyncio.sleep(0)  # others' turns come between the slices of a long frame
         if draining.is_set():
             return
         call.feed(data[first : first + size])
-        if _too_much(call):
-            await _hold(call, draining)
-        if len(data) > size:
-            await asyncio.sleep(0)  # others' turns come between the slices of a long frame
+        await _hold(call, draining)
 
 
 async def skip(
@@ -50,18 +49,20 @@ async def skip(
     """
     size = round(SLICE_S * call.start.sample_rate)
     for first in range(0, samples, size):
+        if first:
+            await asyncio.sleep(0)
+            if connection.state is State.CLOSED:
+                raise connection.protocol.close_exc
         if draining.is_set():
             return
-        if first and connection.state is State.CLOSED:
-            raise connection.protocol.close_exc
         call.gap(min(size, samples - first))
-        if _too_much(call):
-            await _hold(call, draining)
-        await asyncio.sleep(0)
+        await _hold(call, draining)
 
 
 async def _hold(call: Call, draining: asyncio.Event) -> None:
     """Does not go on while the session has more to judge than it may pile up."""
+    if not _too_much(call):
+        return
     call.hold()
     try:
         while _too_much(call) and not draining.is_set():

@@ -37,7 +37,8 @@ from stream_server.call import Call, missed_events
 from stream_server.calls import Calls
 from stream_server.config import Config
 from stream_server.connection import CLOSE_CODES
-from stream_server.dialect import Audio, Close, Dialect, Native, Order, Token
+from stream_server.dialect import Audio, Dialect, Native, Order
+from stream_server.opening import Opening
 from stream_server.wire import DeafError, Wire
 
 FRAMES_A_TURN: Final = 8
@@ -70,12 +71,13 @@ class Stream:
     ) -> None:
         self._wire = Wire(connection, dialect, config.send_timeout_s)
         self._calls = calls
-        self._principal = principal
-        self._identify = identify
         self._config = config
         self._resumable = isinstance(dialect, Native)  # telephony calls again, it does not resume
         self._call: Call | None = None
         self._draining = asyncio.Event()
+        self._opening = Opening(
+            self._wire, principal, identify, config.start_timeout_s, self._draining
+        )
         self._replaced = asyncio.Event()  # another connection wants the call
         self._left = asyncio.Event()  # this one has let go of it
         self._waiting_since: float | None = None  # for the client to say something
@@ -116,17 +118,16 @@ class Stream:
         await self._left.wait()
 
     async def _serve(self, hold_slot: Callable[[Principal], None]) -> None:
-        known = isinstance(self._principal, Principal)
-        if isinstance(self._principal, Principal):
-            hold_slot(self._principal)
-        first = await self._first_orders()
+        known = self._opening.principal
+        if isinstance(known, Principal):
+            hold_slot(known)
+        first = await self._opening.orders()
         if first is None:
             return
-        if isinstance(self._principal, MessageError):
-            raise self._principal
-        if not known:
-            hold_slot(self._principal)
-        await self._carry(self._principal, *first)
+        who = self._opening.require_principal()
+        if who is not known:
+            hold_slot(who)
+        await self._carry(who, *first)
 
     async def _carry(self, principal: Principal, start: Start, early: Sequence[Order]) -> None:
         call, number = await self._join(principal, start)
@@ -165,47 +166,6 @@ class Stream:
                 self._calls.park(call)
 
     # --- the beginning ---
-
-    async def _first_orders(self) -> tuple[Start, list[Order]] | None:
-        """`start` and what came with it; None where it will not come."""
-        timeout = self._config.start_timeout_s
-        orders: list[Order] = []
-        try:
-            async with asyncio.timeout(timeout):
-                while not orders:
-                    message = await self._receive_unless_draining()
-                    if message is None:
-                        await self._wire.close(CloseCode.GOING_AWAY, "the server is shutting down")
-                        return None
-                    orders = await self._wire.understand(message)
-                    orders = [order for order in orders if not self._identified(order)]
-        except TimeoutError:
-            raise MessageError("idle", f"no start within {timeout:g} s of connecting") from None
-        first, *early = orders
-        if isinstance(first, Close):
-            await self._wire.close(CloseCode.NORMAL_CLOSURE)
-            return None
-        if isinstance(first, Audio):
-            raise MessageError("bad_message", "a binary frame before start: send start first")
-        if not isinstance(first, Start):
-            raise MessageError("bad_message", "expected start as the first message")
-        return first, early
-
-    def _identified(self, order: Order) -> bool:
-        """Takes credentials that came in a message; whether the order was that."""
-        if isinstance(order, Token) and self._identify is not None:
-            self._principal = self._identify(order.value)
-        return isinstance(order, Token)
-
-    async def _receive_unless_draining(self) -> str | bytes | None:
-        receive = asyncio.ensure_future(self._wire.connection.recv())
-        drain = asyncio.ensure_future(self._draining.wait())
-        try:
-            await asyncio.wait({receive, drain}, return_when=asyncio.FIRST_COMPLETED)
-            return receive.result() if receive.done() else None
-        finally:
-            receive.cancel()
-            drain.cancel()
 
     async def _join(self, principal: Principal, start: Start) -> tuple[Call, int]:
         """The call that `start` opens or resumes, and the number of the first message to send."""
@@ -309,9 +269,7 @@ class Stream:
                 if not self._draining.is_set():  # else it comes too late, by no fault of the client
                     await self._understand(call, message)
                 if number % FRAMES_A_TURN == 0:
-                    await asyncio.sleep(
-                        0
-                    )  # others' turns come between frames that are already here
+                    await asyncio.sleep(0)  # others' turns come between frames already here
         except AudioError as error:
             call.fail(MessageError("bad_audio", str(error)))
         except MessageError as error:
