@@ -50,6 +50,14 @@ def twilio_media(chunk: int, ms: int, data: bytes, track: str = "inbound") -> st
     )
 
 
+def twilio_call(data: bytes, size: int = 160, track: str = "inbound", first: int = 1) -> list[str]:
+    """Audio as `media`."""
+    return [
+        twilio_media(first + i, start // 8, data[start : start + size], track)
+        for i, start in enumerate(range(0, len(data), size))
+    ]
+
+
 TWILIO_CONNECTED = '{"event":"connected","protocol":"Call","version":"1.0.0"}'
 TWILIO_STOP = json.dumps(
     {

@@ -1,8 +1,6 @@
 """Calls as Twilio and its look-alikes send them."""
 
 import base64
-import hashlib
-import hmac
 import json
 from typing import Any
 
@@ -15,7 +13,7 @@ from emotion.errors import MessageError
 from emotion.messages import Error, Gap, Start, Stop, Summary
 from stream_server.dialect import Audio, Token
 from stream_server.telephony.tracks import MAX_FRAME
-from stream_server.telephony.twilio import MAX_PARAMETERS, Twilio, verify_twilio
+from stream_server.telephony.twilio import MAX_PARAMETERS, Twilio
 from tests.fakes import events_of, fake_engine, heard, plain, restless
 from tests.stream_server.telephony.calls import (
     ACCOUNT,
@@ -28,6 +26,7 @@ from tests.stream_server.telephony.calls import (
     mulaw,
     received,
     sound,
+    twilio_call,
     twilio_media,
     twilio_start,
 )
@@ -37,14 +36,6 @@ DTMF = """{"event":"dtmf","streamSid":"MZ18ad3ab5a668481c","sequenceNumber":"5",
     "dtmf":{"track":"inbound_track","digit":"1"}}"""
 MARK = """{"event":"mark","sequenceNumber":"4","streamSid":"MZ18ad3ab5a668481c",
     "mark":{"name":"greeting"}}"""
-
-
-def call(data: bytes, size: int = 160, track: str = "inbound", first: int = 1) -> list[str]:
-    """Audio as `media`."""
-    return [
-        twilio_media(first + i, start // 8, data[start : start + size], track)
-        for i, start in enumerate(range(0, len(data), size))
-    ]
 
 
 def refusal(dialect: Twilio, message: str | bytes) -> MessageError:
@@ -157,7 +148,7 @@ def test_a_second_start_is_refused() -> None:
 
 def test_audio_is_handed_on_in_order_and_other_events_are_passed_over() -> None:
     data = bytes(range(200)) * 20
-    media = call(data)
+    media = twilio_call(data)
     media[3], media[5] = media[5], media[3]
     orders = received(
         Twilio(["customer"]),
@@ -189,20 +180,24 @@ def test_a_track_that_may_not_be_analysed_is_not_even_decoded() -> None:
 def test_two_tracks_are_interleaved() -> None:
     dialect = Twilio(["customer", "agent"])
     one, other = bytes(range(200)) * 8, bytes(range(50, 250)) * 8
-    media = [m for pair in zip(call(one), call(other, track="outbound"), strict=True) for m in pair]
+    media = [
+        m
+        for pair in zip(twilio_call(one), twilio_call(other, track="outbound"), strict=True)
+        for m in pair
+    ]
     orders = received(dialect, [twilio_start(tracks=BOTH), *media, TWILIO_STOP])
     data = sound(orders[1:])
     assert (data[0::2], data[1::2]) == (one, other)
 
 
 def test_a_lost_frame_is_a_gap() -> None:
-    media = call(b"a" * 1600)
+    media = twilio_call(b"a" * 1600)
     orders = received(Twilio(["customer"]), [twilio_start(), *media[:4], *media[5:], TWILIO_STOP])
     assert Gap(samples=160) in orders
 
 
 def test_what_still_waits_when_the_call_ends_is_heard() -> None:
-    media = call(b"abcd" * 400)
+    media = twilio_call(b"abcd" * 400)
     orders = received(Twilio(["customer"]), [twilio_start(), *media[:5], *media[6:], TWILIO_STOP])
     assert len(sound(orders[1:])) == 1600
 
@@ -210,7 +205,7 @@ def test_what_still_waits_when_the_call_ends_is_heard() -> None:
 def test_a_connection_that_breaks_ends_the_call() -> None:
     dialect = Twilio(["customer"])
     assert dialect.closed() == ()
-    received(dialect, [twilio_start(), *call(b"a" * 160)])
+    received(dialect, [twilio_start(), *twilio_call(b"a" * 160)])
     assert dialect.closed() == (Stop(),)
     assert dialect.closed() == ()
 
@@ -315,61 +310,6 @@ def test_noise_raises_nothing_but_a_message_error(message: str | bytes) -> None:
         Twilio(["customer"]).receive(message)
 
 
-# --- look-alikes ---
-
-TELNYX = [
-    '{"event":"connected","version":"1.0.0"}',
-    json.dumps(
-        {
-            "event": "start",
-            "sequence_number": "1",
-            "stream_id": "32DE0DEA-53CB-4B21-89A4-9E1819C043BC",
-            "start": {
-                "user_id": "3E6F995F-85F7-4705-9741-53B116D28237",
-                "call_control_id": "v2:T02llQxIyaRkhfRKxgAP8nY511EhFLizdvdUKJiSw8d6A9BborherQ",
-                "from": "+13122010094",
-                "to": "+13122123456",
-                "custom_parameters": {"customer_id": "customer_123", "token": "secret"},
-                "media_format": {"encoding": "PCMU", "sample_rate": 8000, "channels": 1},
-            },
-        }
-    ),
-    json.dumps(
-        {
-            "event": "media",
-            "sequence_number": "4",
-            "stream_id": "32DE0DEA-53CB-4B21-89A4-9E1819C043BC",
-            "media": {
-                "track": "inbound",
-                "chunk": "1",
-                "timestamp": "5",
-                "payload": base64.b64encode(b"a" * 160).decode(),
-            },
-        }
-    ),
-    '{"event":"stop","sequence_number":"5","stop":{"call_control_id":"v2:T02"}}',
-]
-
-
-def test_telnyx_is_understood_and_who_is_calling_is_not_kept() -> None:
-    token, start, *rest = received(Twilio(["customer"]), TELNYX)
-    assert token == Token("secret")
-    assert isinstance(start, Start)
-    assert (start.stream_id or "").startswith("v2:T02") and start.encoding == "mulaw"
-    assert start.metadata == {
-        "streamSid": "32DE0DEA-53CB-4B21-89A4-9E1819C043BC",
-        "customParameters": {"customer_id": "customer_123"},
-    }
-    assert rest == [Audio(b"a" * 160), Stop()]
-
-
-def test_a_law_is_silent_in_its_own_way() -> None:
-    pcma = TELNYX[1].replace("PCMU", "PCMA")
-    dialect = Twilio(["customer", "agent"])
-    orders = received(dialect, [pcma, *call(b"a" * 8000), TWILIO_STOP])
-    assert sound(orders[2:], 2) == bytes([ord("a"), 0xD5]) * 8000
-
-
 # --- results ---
 
 
@@ -383,7 +323,7 @@ def test_nothing_is_written_to_twilio() -> None:
 def test_a_call_gives_the_events_that_the_same_bytes_give_natively(size: int) -> None:
     engine = fake_engine()
     data = mulaw(restless(12.3, 8000))
-    media = call(data, size)
+    media = twilio_call(data, size)
     media[7], media[9] = media[9], media[7]
     items, _ = answered(
         engine, Twilio(["customer"]), [twilio_start(), *media, media[3], TWILIO_STOP]
@@ -396,7 +336,11 @@ def test_a_call_gives_the_events_that_the_same_bytes_give_natively(size: int) ->
 def test_a_call_on_two_tracks_gives_the_events_that_the_same_bytes_give_natively() -> None:
     engine = fake_engine()
     one, other = (mulaw(restless(9.1, 8000, seed=seed)) for seed in (1, 2))
-    media = [m for pair in zip(call(one), call(other, track="outbound"), strict=True) for m in pair]
+    media = [
+        m
+        for pair in zip(twilio_call(one), twilio_call(other, track="outbound"), strict=True)
+        for m in pair
+    ]
     items, _ = answered(
         engine, Twilio(["customer", "agent"]), [twilio_start(tracks=BOTH), *media, TWILIO_STOP]
     )
@@ -410,75 +354,7 @@ def test_a_call_on_two_tracks_gives_the_events_that_the_same_bytes_give_natively
 
 def test_times_stay_true_where_frames_were_lost() -> None:
     engine = fake_engine()
-    media = call(mulaw(restless(10.0, 8000)))
+    media = twilio_call(mulaw(restless(10.0, 8000)))
     messages = [twilio_start(), *media[:100], *media[200:], TWILIO_STOP]
     items, _ = answered(engine, Twilio(["customer"]), messages)
     assert isinstance(items[-1], Summary) and items[-1].audio_s == 10.0
-
-
-# --- the handshake ---
-
-URL = "wss://calls.example.com/telephony/twilio"
-AUTH = "12345"
-
-
-def test_twilios_own_example_verifies() -> None:
-    """The example of Twilio's documentation and of its libraries' tests."""
-    verify_twilio(
-        "https://mycompany.com/myapp.php?foo=1&bar=2",
-        "RSOYDt4T1cUTdK1PDd93/VVr8B8=",
-        AUTH,
-        {
-            "CallSid": "CA1234567890ABCDE",
-            "Digits": "1234",
-            "From": "+14158675309",
-            "To": "+18005551212",
-            "Caller": "+14158675309",
-        },
-    )
-
-
-def signature(url: str, token: str = AUTH) -> str:
-    return base64.b64encode(hmac.new(token.encode(), url.encode(), hashlib.sha1).digest()).decode()
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (URL, URL),
-        (URL, URL + "/"),
-        (URL + "/", URL),
-        (URL, URL.replace("wss", "https")),
-        (URL, URL.replace(".com", ".com:443")),
-        (URL.replace(".com", ".com:443"), URL),
-        (URL.replace(".com", ".com:8443"), URL),
-        (URL.replace(".com", ".com:8443"), URL.replace(".com", ".com:8443")),
-        (URL + "?a=1&b=2", URL + "?a=1&b=2"),
-        ("wss://[2001:db8::1]:8443/x", "wss://[2001:db8::1]/x"),
-        ("wss://example.com", "wss://example.com/"),
-    ],
-)
-def test_the_address_may_be_written_as_twilio_does(ours: str, theirs: str) -> None:
-    verify_twilio(ours, signature(theirs), AUTH)
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        None,
-        "",
-        "ä",
-        "\udc80",
-        signature(URL, "another"),
-        signature(URL + "x"),
-        signature(URL.replace("wss", "ws")),
-        signature(URL.replace("calls", "other")),
-        signature(URL + "?a=1"),
-        signature(URL)[:-1],
-    ],
-)
-def test_another_signature_is_unauthorized(found: str | None) -> None:
-    with pytest.raises(MessageError) as caught:
-        verify_twilio(URL, found, AUTH)
-    assert caught.value.code == "unauthorized"
-    assert AUTH not in caught.value.message
