@@ -1,6 +1,7 @@
 """`emotion-server`: serves a model on one port until SIGTERM or Ctrl-C."""
 
 import asyncio
+import gc
 import hashlib
 import inspect
 import json
@@ -125,6 +126,10 @@ async def serve_until_signal(config: Config, again: Callable[[], Config]) -> Non
     on_signals(ask)
     async with running(config) as server:
         on_hangup(server, again)
+        # What stays for ever is not looked through again and again: a full collection would hold up the
+        # event loop for it, and come the later the more there is.
+        gc.collect()
+        gc.freeze()
         log.info("listening on %s", server.url)
         await stop.wait()
         last_resort(config.drain_timeout_s + CLOSE_TIMEOUT_S + LAST_RESORT_S)

@@ -33,6 +33,8 @@ from stream_server.metrics import Metrics
 
 MAX_LAG: Final = 4096
 """Events by which a subscriber who had caught up may fall behind; then the newest comes next."""
+MAX_COUNTED: Final = 2 * MAX_LAG
+"""Events among which a subscriber's own are counted for a gap: some milliseconds' work."""
 BATCH: Final = 256  # entries looked at before other tasks get a turn; less than any ring holds
 
 Tapped = Started | Emotion | Silence | Summary
@@ -291,8 +293,12 @@ class Subscription:
         lag = hub._count - self._next
         if not self._caught_up or lag <= MAX_LAG:
             return None
-        lost = range(self._next, hub._count)
-        count = sum(1 for n in lost if self._wanted(hub._at(n)))
+        count: int | None = lag
+        if not self._sees_all:
+            # Each name is matched; of a whole ring's, everybody else would have to wait.
+            lost = range(self._next, hub._count)
+            countable = lag <= MAX_COUNTED
+            count = sum(1 for n in lost if self._wanted(hub._at(n))) if countable else None
         gap = _gap(self._cursor, hub.newest, count)
         self._next, self._cursor = hub._count, hub.newest
         return gap

@@ -1,6 +1,5 @@
 """`/v1/monitor`: one subscriber, who hears the events of all calls that match."""
 
-import asyncio
 import logging
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +11,7 @@ from websockets.frames import CloseCode
 from emotion.errors import MessageError
 from stream_server.dialect import Native
 from stream_server.hub import Cursor, Hub, Subscription
+from stream_server.race import first_of
 from stream_server.wire import DeafError, Wire
 
 MAX_SUBSCRIBERS: Final = 100
@@ -89,19 +89,8 @@ class Monitor:
             log.info("a subscriber went away")
 
     async def _serve(self, events: Subscription) -> None:
-        sending = asyncio.create_task(self._send(events))
-        reading = asyncio.create_task(self._wire.discard())  # for its pongs and its close
-        try:
-            await asyncio.wait({sending, reading}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (sending, reading):
-                if task.done():
-                    task.result()
-            reading.cancel()
-            await self._wire.close(CloseCode.GOING_AWAY, "the server is shutting down")
-        finally:
-            sending.cancel()
-            reading.cancel()
-            await asyncio.gather(sending, reading, return_exceptions=True)
+        await first_of(self._send(events), self._wire.discard())  # reads pongs and the close
+        await self._wire.close(CloseCode.GOING_AWAY, "the server is shutting down")
 
     async def _send(self, events: Subscription) -> None:
         async for text in events:

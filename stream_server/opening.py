@@ -9,6 +9,7 @@ from emotion.errors import MessageError
 from emotion.messages import Start
 from stream_server.auth import Principal
 from stream_server.dialect import Audio, Close, Order, Token
+from stream_server.race import first_of
 from stream_server.wire import Wire
 
 
@@ -88,11 +89,7 @@ class Opening:
         return isinstance(order, Token)
 
     async def _receive_unless_draining(self) -> str | bytes | None:
-        receive = asyncio.ensure_future(self._wire.connection.recv())
-        drain = asyncio.ensure_future(self._draining.wait())
-        try:
-            await asyncio.wait({receive, drain}, return_when=asyncio.FIRST_COMPLETED)
-            return receive.result() if receive.done() else None
-        finally:
-            receive.cancel()
-            drain.cancel()
+        return await first_of(self._wire.connection.recv(), self._until_draining())
+
+    async def _until_draining(self) -> None:
+        await self._draining.wait()

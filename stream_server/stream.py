@@ -39,6 +39,7 @@ from stream_server.config import Config
 from stream_server.connection import CLOSE_CODES
 from stream_server.dialect import Audio, Dialect, Native, Order
 from stream_server.opening import Opening
+from stream_server.race import first_of
 from stream_server.wire import DeafError, Wire
 
 FRAMES_A_TURN: Final = 8
@@ -235,23 +236,16 @@ class Stream:
             ConnectionClosed: the connection broke.
             DeafError: the client does not read.
         """
-        reader = asyncio.create_task(self._read(call, early))
-        sender = asyncio.create_task(self._send_all(call, number, seq))
-        replaced = asyncio.create_task(self._replaced.wait())
-        tasks: set[asyncio.Task[object]] = {reader, sender, replaced}
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if sender.done():
-                return sender.result()
-            if reader.done():
-                reader.result()
-            return None
+            return await first_of(
+                self._send_all(call, number, seq), self._read(call, early), self._until_replaced()
+            )
         finally:
-            for task in tasks:
-                task.cancel()
             if self._watchdog is not None:
                 self._watchdog.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_replaced(self) -> None:
+        await self._replaced.wait()
 
     # --- the reader ---
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -13,9 +14,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from emotion.engine import Engine
+from emotion.session import Session
+from stream_server.call import Call
 from stream_server.config import Config
 from stream_server.hub import Hub
 from stream_server.server import Server, running
+from stream_server.stream import Stream
+from stream_server.wire import Wire
 from tests.stream_server.client import converse, until
 from tests.stream_server.test_hub import publish, read
 
@@ -40,11 +45,13 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return size + bytes(4) + payload
 
 
-async def raw(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def raw(
+    server: Server, handshake: bytes = HANDSHAKE
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A socket on which the server has agreed to speak WebSocket."""
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    writer.write(HANDSHAKE)
+    writer.write(handshake)
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
     return reader, writer
 
@@ -72,6 +79,31 @@ async def test_a_client_killed_in_the_middle_of_a_frame_is_waited_for(server: Se
     reset(writer)
     await until(lambda: server._calls.parked == 1)
     assert await serves(server)
+
+
+@pytest.mark.parametrize("path", ["stream", "monitor"])
+async def test_a_connection_that_broke_leaves_nothing_to_the_garbage_collector(
+    engine: Engine, path: str
+):
+    config = Config(port=0, max_sessions=2, resume_grace_s=0.05)
+    kinds = (Call, Session, Stream, Wire)
+    async with running(config, engine) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            if path == "stream":
+                _, writer = await raw(server)
+                writer.write(frame(1, START) + frame(2, SECOND))
+                await until(lambda: len(server._calls) == 1)
+            else:
+                _, writer = await raw(server, HANDSHAKE.replace(b"stream", b"monitor"))
+                await until(lambda: server.hub.subscribers == 1)
+            reset(writer)
+            await until(lambda: not server._calls and server.hub.subscribers == 0)
+            # Tasks that have ended go in the loop's next turns.
+            await until(lambda: not [o for o in gc.get_objects() if type(o) in kinds])
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("said", [b"", frame(1, START), frame(1, START) + frame(2, SECOND)])

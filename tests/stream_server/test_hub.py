@@ -161,6 +161,22 @@ async def test_who_falls_behind_while_live_goes_on_with_the_newest_and_may_ask_a
     assert [frame["seq"] for frame in again] == [2, 3, 4, 5, 6, 7, 8, 99]
 
 
+async def test_among_very_many_events_a_slow_subscribers_own_are_not_counted(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(stream_server.hub, "MAX_LAG", 5)
+    monkeypatch.setattr(stream_server.hub, "MAX_COUNTED", 10)
+    for pattern, amount, expected in (("call-*", 10, 10), ("call-*", 11, None), ("*", 11, 11)):
+        hub = hub_of(100)
+        stream = aiter(hub.subscribe(pattern))
+        assert json.loads(await anext(stream))["type"] == "subscribed"
+        waiting = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0)
+        publish(hub, range(amount), "call-1")
+        gap = json.loads(await waiting)
+        assert (gap["type"], gap["count"]) == ("gap", expected)
+
+
 async def test_a_replay_longer_than_a_live_lag_is_not_cut_short(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stream_server.hub, "MAX_LAG", 5)
     monkeypatch.setattr(stream_server.hub, "BATCH", 3)
