@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream_server.config import Audiohook, Config, Jwt, Token, Twilio
+from stream_server.config import Config
 from stream_server.metrics import PREFIX, Metrics
 from stream_server.settings import TABLES, load
+from stream_server.tables import Audiohook, Jwt, Token, Twilio
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 SETTING = re.compile(r"^# (?=\w+ = |\[)", re.MULTILINE)

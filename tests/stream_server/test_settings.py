@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from emotion.errors import ConfigurationError
-from stream_server.config import Audiohook, Config, Jwt, Token, Twilio, is_loopback, url
+from stream_server.config import Config, is_loopback, url
 from stream_server.settings import flag_of, load, settings, variable_of
+from stream_server.tables import Audiohook, Jwt, Token, Twilio
 
 HASH = "ab" * 32
 TOKENS = f'[[tokens]]\nname = "desk"\nsha256 = "{HASH}"\nroles = ["monitor"]\n'
