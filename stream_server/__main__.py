@@ -20,9 +20,10 @@ import typer
 from emotion.command_line import run
 from emotion.errors import ConfigurationError
 from stream_server import logs
-from stream_server.config import Config, is_loopback
+from stream_server.config import Config
 from stream_server.server import CLOSE_TIMEOUT_S, Server, running
 from stream_server.settings import flag_of, load, settings
+from stream_server.tables import is_loopback
 
 EXIT_STUCK: Final = 1
 LAST_RESORT_S: Final = 5.0

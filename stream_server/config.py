@@ -12,10 +12,19 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from emotion.alerts import Rule, check_rules
 from emotion.engine import Device
 from emotion.errors import ConfigurationError
 from stream_server.cores import cores
-from stream_server.tables import Audiohook, Jwt, Token, Twilio, read_secret
+from stream_server.tables import (
+    Audiohook,
+    Jwt,
+    Token,
+    Twilio,
+    Webhook,
+    is_loopback,
+    read_secret,
+)
 
 ANALYZABLE_CHANNELS = ("customer", "mono", "left", "right")
 """Channels that may be analysed unless the operator says otherwise. `agent` is not among them: in the
@@ -88,6 +97,8 @@ class Config:
     jwt: Jwt | None = None
     twilio: Twilio = Twilio()
     audiohook: Audiohook = Audiohook()
+    alerts: tuple[Rule, ...] = ()
+    webhook: Webhook | None = None
 
     def __post_init__(self) -> None:
         """
@@ -101,6 +112,7 @@ class Config:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigurationError("tls_cert and tls_key: expected both or neither")
         self._check_addresses()
+        check_rules(self.alerts)
         names = [token.name for token in self.tokens]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"tokens: expected distinct names, found {names}")
@@ -155,14 +167,6 @@ def check_range(item: "dataclasses.Field[object]", value: object) -> None:
     low, high = item.metadata.get("range", (None, None))
     if low is not None and isinstance(value, int | float) and not low <= value <= high:
         raise ConfigurationError(f"{item.name} is {value}: expected {low:g} to {high:g}")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def url(host: str, port: int, scheme: str = "ws") -> str:

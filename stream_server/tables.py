@@ -1,5 +1,8 @@
-"""The tables of the settings' file: whom the server believes, and the files that hold its secrets."""
+"""The tables of the settings' file: whom the server believes, whom it tells, and the files that hold
+its secrets. Alerts' rules are `emotion.alerts.Rule`.
+"""
 
+import ipaddress
 import logging
 import os
 import re
@@ -7,6 +10,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from emotion.errors import ConfigurationError
 
@@ -112,6 +116,78 @@ class Audiohook:
         return read_secret(self.client_secret_file, "audiohook.client_secret_file")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """Where alerts are sent, and how patiently. The secret is as Standard Webhooks has it.
+
+    Attributes:
+        url: to which each alert is posted; redirects are not followed.
+        secret_file: with `whsec_` and 24 to 64 random bytes in base64; while it is changed, with the
+            new one and the old one in two lines: both sign.
+        insecure: whether `http://` may leave this machine.
+        timeout_s: for one attempt.
+        max_attempts: of a delivery, in all.
+        max_age_s: after which an alert is old news, and no longer tried.
+        max_queued: deliveries that may wait; the oldest is dropped beyond.
+    """
+
+    url: str
+    secret_file: Path
+    insecure: bool = False
+    timeout_s: float = 15.0
+    max_attempts: int = 10
+    max_age_s: float = 3600.0
+    max_queued: int = 1000
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ConfigurationError: a value cannot be used; names it.
+        """
+        for name, low, high in (
+            ("timeout_s", 0.1, 60),
+            ("max_attempts", 1, 100),
+            ("max_age_s", 1, 86_400),
+            ("max_queued", 1, 100_000),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigurationError(f"{name} is {value:g}: expected {low:g} to {high:g}")
+        self._check_url()
+
+    def _check_url(self) -> None:
+        """No message shows the address: some receivers have a secret in it."""
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # of a port, or brackets, that are none
+            usable = False
+        if not usable:
+            raise ConfigurationError("url: expected an address such as https://example.com/alerts")
+        if not self.url.isprintable() or " " in self.url or parts.fragment:
+            raise ConfigurationError("url: expected no spaces, no control characters and no #part")
+        if parts.username is not None or parts.password is not None:
+            raise ConfigurationError(
+                "url: expected no user and no password in it: the receiver knows this server by "
+                "the signature"
+            )
+        if parts.scheme == "http" and not (self.insecure or is_loopback(parts.hostname or "")):
+            raise ConfigurationError(
+                "url: http:// would send alerts in the clear beyond this machine; take https://, "
+                "or say insecure = true in this table"
+            )
+
+    @property
+    def where(self) -> str:
+        """The address for the log: without what may be secret in it."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.hostname}"
+
+    def secrets(self) -> str:
+        """The secrets, one a line, read now."""
+        return read_secret(self.secret_file, "webhook.secret_file") or ""
+
+
 def read_secret(path: Path | None, name: str) -> str | None:
     """The text of a secret's file without the line's end; None where no file is configured.
 
@@ -135,3 +211,11 @@ def read_secret(path: Path | None, name: str) -> str | None:
     if mode & 0o077 and os.name != "nt":  # Windows keeps its permissions elsewhere
         log.warning("%s: %s may be read by others (mode %o): chmod 600", name, path, mode)
     return text
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on an address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
