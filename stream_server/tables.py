@@ -171,7 +171,7 @@ class Webhook:
                 "url: expected no user and no password in it: the receiver knows this server by "
                 "the signature"
             )
-        if parts.scheme == "http" and not (self.insecure or is_loopback(parts.hostname or "")):
+        if parts.scheme == "http" and not (self.insecure or self.local):
             raise ConfigurationError(
                 "url: http:// would send alerts in the clear beyond this machine; take https://, "
                 "or say insecure = true in this table"
@@ -182,6 +182,11 @@ class Webhook:
         """The address for the log: without what may be secret in it."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.hostname}"
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine."""
+        return is_loopback(urlsplit(self.url).hostname or "")
 
     def secrets(self) -> str:
         """The secrets, one a line, read now."""

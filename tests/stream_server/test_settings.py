@@ -117,7 +117,12 @@ def test_alerts_and_their_webhook_are_tables_too(tmp_path: Path) -> None:
 
 
 def test_a_webhook_may_travel_in_the_clear_within_this_machine_or_where_told() -> None:
-    for address in ("http://127.0.0.1:8/x", "http://[::1]/x", "http://localhost", "https://a/b?c=d"):
+    for address in (
+        "http://127.0.0.1:8/x",
+        "http://[::1]/x",
+        "http://localhost",
+        "https://a/b?c=d",
+    ):
         Webhook(url=address, secret_file=Path("s"))
     Webhook(url="http://10.0.0.1", secret_file=Path("s"), insecure=True)
 
