@@ -97,7 +97,9 @@ def token_table(name: str, token: str) -> str:
 
 
 def warn_of(config: Config) -> None:
-    """Says what is dangerous about settings that are allowed."""
+    """Says what is dangerous, or surely not meant, about settings that are allowed."""
+    if config.webhook is not None and not config.alerts:
+        log.warning("webhook: there is no [[alerts]] table, so nothing will be sent")
     if is_loopback(config.host):
         return
     if not config.guarded:
