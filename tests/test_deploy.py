@@ -65,7 +65,9 @@ def expressions(node: Any) -> list[str]:
 
 
 def test_the_dashboard_asks_for_metrics_that_exist_and_shows_them_all() -> None:
-    exposition = Metrics().exposition().decode()
+    metrics = Metrics()
+    metrics.rules(["shouting"])
+    exposition = metrics.exposition().decode()
     served = {
         sample.name
         for family in text_string_to_metric_families(exposition)
