@@ -344,7 +344,8 @@ def _client(settings: Webhook) -> tuple["httpx.AsyncClient", tuple[type[BaseExce
         "timeout": settings.timeout_s,
         "follow_redirects": False,
         "limits": httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE),
-        "trust_env": not settings.local,  # a proxy is not on the way to this machine
     }
+    if settings.local:  # no proxy is on the way to this machine, whatever the environment says
+        options["mounts"] = dict.fromkeys(("all://", "http://", "https://"))
     errors = (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError)
     return httpx.AsyncClient(**options), errors

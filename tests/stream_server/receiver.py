@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hmac
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -27,12 +28,14 @@ class Receiver:
         self.at_once = self.most_at_once = 0
         self.connections = 0
         self.port = 0
+        self.tls: ssl.SSLContext | None = None
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook?key=hush"
+        base = "http://127.0.0.1" if self.tls is None else "https://localhost"
+        return f"{base}:{self.port}/hook?key=hush"
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
@@ -43,7 +46,7 @@ class Receiver:
         return [headers["webhook-id"] for _, headers, _ in self.requests]
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import logging
+import ssl
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from stream_server.webhook import Courier, asked_to_wait, payload, signature, si
 from tests.stream_server.client import until
 from tests.stream_server.receiver import KEY, SECRET, Receiver, receiving, verify
 from tests.stream_server.test_metrics import samples
+from tests.stream_server.test_tls import write_certificate
 
 pytest.importorskip("httpx", reason="httpx is not installed (pip install '.[webhook]')")
 
@@ -410,6 +412,37 @@ async def test_what_became_of_alerts_is_counted_for_prometheus(tmp_path: Path) -
     assert found["emotion_monitor_webhook_deliveries_total[refused]"] == 2
     assert found["emotion_monitor_webhook_deliveries_total[given_up]"] == 0
     assert found["emotion_monitor_webhook_queued"] == 0
+
+
+async def test_over_tls_only_a_receiver_that_is_who_it_says_gets_alerts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, key = write_certificate(tmp_path, "one")
+    receiver = Receiver()
+    receiver.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    receiver.tls.load_cert_chain(chain, key)
+    await receiver.start()
+    async with courier(tmp_path, receiver.url, max_attempts=2) as sent:
+        sent.send(alert())
+        await until(lambda: sent.counted() == {"given_up": 1})
+    monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+    async with courier(tmp_path, receiver.url) as sent:
+        sent.send(alert())
+        await until(lambda: sent.counted() == {"delivered": 1})
+    await receiver.stop()
+    assert len(receiver.requests) == 1
+
+
+async def test_no_proxy_is_on_the_way_to_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with receiving() as receiver, courier(tmp_path, receiver.url, max_attempts=1) as sent:
+        sent.send(alert())
+        await until(lambda: sent.counted() == {"delivered": 1})
 
 
 async def test_connections_are_used_again(tmp_path: Path) -> None:
