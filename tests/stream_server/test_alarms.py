@@ -149,7 +149,6 @@ async def test_over_a_bus_each_node_hears_an_alert_once(
     engine: Engine,
     redis: RedisServer,  # noqa: F811
 ) -> None:
-    pytest.importorskip("redis")
     async with AsyncExitStack() as stack:
         here, there = [
             await stack.enter_async_context(serving(engine, bus=redis.url)) for _ in range(2)
