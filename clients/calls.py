@@ -25,10 +25,13 @@ class Tapped(msgspec.Struct, frozen=True):
     """An event as `/v1/monitor` sends it; what is not of its type has its default.
 
     Attributes:
-        type: `started`, `emotion`, `silence`, `summary`, `gap`, `error`, or one of a newer server's.
+        type: `started`, `emotion`, `silence`, `alert`, `summary`, `gap`, `error`, or one of a newer
+            server's.
         cursor: its place among all events.
         time: when it was published, in Unix seconds.
         count: of the events in a gap; None where that is not known.
+        rule, state, at_s, since_s: of an alert: its rule's name, `raised` or `cleared`, and when in the
+            call it was decided and began.
     """
 
     type: str
@@ -43,6 +46,10 @@ class Tapped(msgspec.Struct, frozen=True):
     count: int | None = None
     code: str = ""
     message: str = ""
+    rule: str = ""
+    state: str = ""
+    at_s: float = 0.0
+    since_s: float = 0.0
 
     @property
     def session_id(self) -> str:
@@ -141,6 +148,17 @@ class Calls:
         for key, row in list(self._rows.items()):
             if (row.ended_at is not None and now - row.ended_at > FADE_S) or now - row.at > GONE_S:
                 del self._rows[key]
+
+
+def alert_line(event: Tapped) -> Text:
+    """An alert in one line."""
+    raised = event.state == "raised"
+    lasted = f"since {clock(event.since_s)}" if raised else f"over at {clock(event.at_s)}"
+    return Text.assemble(
+        ("ALERT   " if raised else "cleared ", "bold red" if raised else "green"),
+        (f"{event.stream_id} {event.channel}  ", "bold" if raised else "dim"),
+        (f"{event.rule}: {event.message}, {lasted}", "" if raised else "dim"),
+    )
 
 
 def _cells(row: _Row, now: float) -> tuple[Text, ...]:

@@ -18,7 +18,7 @@ from rich.live import Live
 from websockets.exceptions import ConnectionClosed
 
 from clients.backoff import Backoff
-from clients.calls import Calls, Tapped, decode
+from clients.calls import Calls, Tapped, alert_line, decode
 from clients.connect import MONITOR_PATH, Access, connected
 from clients.errors import RefusedError, StreamError, UnreachableError
 
@@ -151,7 +151,7 @@ async def show_events(access: Access, streams: str, since: str | None) -> None:
 
 
 async def show_calls(access: Access, streams: str, since: str | None, console: Console) -> None:
-    """Shows the calls as a table that lives, on a terminal."""
+    """Shows the calls as a table that lives, on a terminal, and alerts in lines above it."""
     calls = Calls()
     with Live(console=console, auto_refresh=False) as live:
 
@@ -168,6 +168,8 @@ async def show_calls(access: Access, streams: str, since: str | None, console: C
             async with aclosing(follow(access, streams, since, notice)) as events:
                 async for seen in events:
                     calls.apply(seen.event)
+                    if seen.event.type == "alert":
+                        console.print(alert_line(seen.event))
         finally:
             refreshing.cancel()
 

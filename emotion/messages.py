@@ -225,6 +225,31 @@ class Summary(Message, frozen=True, kw_only=True):
     dominant: dict[str, str | None]
 
 
+class Alert(Message, frozen=True, kw_only=True):
+    """To whoever follows calls: a rule of the operator's begins to hold, or no longer does.
+
+    Attributes:
+        id: `session_id:alert:n`, unique; n counts the call's alerts from 1.
+        rule: its name.
+        state: `raised` when it begins to hold, then once `cleared`.
+        at_s: where the window that decided ends, in seconds of audio since the session's start.
+        since_s: where the seconds that decided begin; the same in both.
+        message: what the rule says, for people.
+        reason: why it was cleared: `below` its limit, too much `silence`, or the call `ended`.
+    """
+
+    id: str
+    stream_id: str
+    session_id: str
+    channel: str
+    rule: str
+    state: Literal["raised", "cleared"]
+    at_s: float
+    since_s: float
+    message: str
+    reason: Literal["below", "silence", "ended"] | None = None
+
+
 class Warning(Message, frozen=True, kw_only=True):
     """Something the client should know; the session goes on.
 

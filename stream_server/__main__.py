@@ -21,9 +21,10 @@ import typer
 from emotion.command_line import run
 from emotion.errors import ConfigurationError
 from stream_server import logs
-from stream_server.config import Config, is_loopback
+from stream_server.config import Config
 from stream_server.server import CLOSE_TIMEOUT_S, Server, running
 from stream_server.settings import flag_of, load, settings
+from stream_server.tables import is_loopback
 
 EXIT_STUCK: Final = 1
 LAST_RESORT_S: Final = 5.0
@@ -97,7 +98,9 @@ def token_table(name: str, token: str) -> str:
 
 
 def warn_of(config: Config) -> None:
-    """Says what is dangerous about settings that are allowed."""
+    """Says what is dangerous, or surely not meant, about settings that are allowed."""
+    if config.webhook is not None and not config.alerts:
+        log.warning("webhook: there is no [[alerts]] table, so nothing will be sent")
     if is_loopback(config.host):
         return
     if not config.guarded:

@@ -22,7 +22,8 @@ import msgspec
 from websockets.http11 import Request
 
 from emotion.errors import ConfigurationError, MessageError
-from stream_server.config import MIN_SECRET_BYTES, Config, Jwt, read_secret
+from stream_server.config import Config
+from stream_server.tables import MIN_SECRET_BYTES, Jwt, read_secret
 
 MAX_TOKEN_CHARS: Final = 8192
 """Of a credential. A header's line cannot be longer; a message of telephony could."""

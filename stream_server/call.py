@@ -25,6 +25,7 @@ from emotion.messages import (
     Warning,
 )
 from emotion.session import Session
+from stream_server.alarms import Alarm
 from stream_server.hub import Hub
 from stream_server.scheduler import Scheduler
 
@@ -104,6 +105,7 @@ class Call:
         owner: name of the principal who opened it.
         scheduler: where its windows wait for their turn.
         hub: where its events are published.
+        alarm: hears its events; None where no rule concerns it.
 
     Attributes:
         outbox: what it has to say.
@@ -113,7 +115,13 @@ class Call:
     """
 
     def __init__(
-        self, session: Session, start: Start, owner: str, scheduler: Scheduler, hub: Hub
+        self,
+        session: Session,
+        start: Start,
+        owner: str,
+        scheduler: Scheduler,
+        hub: Hub,
+        alarm: Alarm | None = None,
     ) -> None:
         self.session = session
         self.start = start
@@ -124,6 +132,7 @@ class Call:
         self.connection: Connection | None = None
         self._scheduler = scheduler
         self._hub = hub
+        self._alarm = alarm
         self._metrics = hub.metrics
         self._now = asyncio.get_running_loop().time
         self._wake = asyncio.Event()  # the session may have something to do
@@ -254,7 +263,11 @@ class Call:
             lambda: self.session.poll(self._now()), live=self.live
         )
         if isinstance(item, Window) and judgement is not None:
-            self._say(self.session.finish(item, judgement, self._now()))
+            event = self.session.finish(item, judgement, self._now())
+            self._say(event)
+            # What a flush asks for leaves no trace, in the alerts either.
+            if self._alarm is not None and not item.extra:
+                self._alarm.hear(event)
         elif isinstance(item, Message):
             self._say(item)
         self._judging = False
@@ -267,7 +280,9 @@ class Call:
 
     def _say(self, message: Message) -> None:
         self.outbox.put(message)
-        if isinstance(message, Emotion | Silence | Summary):
+        if isinstance(message, Summary):
+            self._publish_end(message)
+        elif isinstance(message, Emotion | Silence):
             self._hub.publish(message)
         if isinstance(message, Emotion | Silence):
             self._metrics.windows("inferred" if isinstance(message, Emotion) else "silent")
@@ -275,11 +290,17 @@ class Call:
         elif isinstance(message, Warning) and message.code == "skipped_windows":
             self._metrics.windows("skipped", message.count or 0)
 
+    def _publish_end(self, summary: Summary) -> None:
+        """Whoever follows the call hears that its alerts are over, and then how it ended."""
+        if self._alarm is not None:
+            self._alarm.end()
+        self._hub.publish(summary)
+
     def _finish(self) -> None:
         """Whatever ended the call: its client is told, and whoever follows it hears of its end."""
         self.ended = True
         if not self.session.closed:
-            self._hub.publish(self.session.summary())
+            self._publish_end(self.session.summary())
         if self._failure is not None:
             error = self._failure
             self._metrics.failed(error.code)

@@ -9,6 +9,7 @@ from emotion.engine import Engine
 from emotion.errors import MessageError
 from emotion.messages import Resume, Start
 from emotion.session import Session
+from stream_server.alarms import Alarms
 from stream_server.call import Call
 from stream_server.config import ANALYZABLE_CHANNELS
 from stream_server.hub import Hub
@@ -27,6 +28,7 @@ class Calls:
         grace_s: for how long a call waits for its client.
         max_parked: calls that may wait.
         analyzable: names of the channels that may be analysed.
+        alarms: rules that calls are watched by; None for none.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Calls:
         grace_s: float = 30.0,
         max_parked: int = 100,
         analyzable: Sequence[str] = ANALYZABLE_CHANNELS,
+        alarms: Alarms | None = None,
     ) -> None:
         self._engine = engine
         self._scheduler = scheduler
@@ -45,6 +48,7 @@ class Calls:
         self._grace_s = grace_s
         self._max_parked = max_parked
         self._analyzable = analyzable
+        self._alarms = alarms or Alarms((), hub)
         self._tasks: dict[asyncio.Task[None], Call] = {}
         self._known: dict[str, Call] = {}
         self._parked: dict[str, tuple[Call, asyncio.TimerHandle]] = {}  # oldest first
@@ -91,7 +95,8 @@ class Calls:
             self._engine.prior(),
             session_id=secrets.token_urlsafe(16),
         )
-        call = Call(session, start, owner, self._scheduler, self._hub)
+        alarm = self._alarms.over(session.id, session.stream_id)
+        call = Call(session, start, owner, self._scheduler, self._hub, alarm)
         task = asyncio.create_task(call.run(), name=f"call {session.id}")
         self._hub.metrics.sessions_started.inc()
         self._tasks[task] = call

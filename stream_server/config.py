@@ -6,131 +6,39 @@ command line, the environment and the configuration file are read by (`settings.
 
 import dataclasses
 import ipaddress
-import logging
-import os
 import re
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from emotion.alerts import Rule, check_rules
 from emotion.engine import Device
 from emotion.errors import ConfigurationError
 from stream_server.cores import cores
+from stream_server.tables import (
+    Audiohook,
+    Jwt,
+    Token,
+    Twilio,
+    Webhook,
+    is_loopback,
+    read_secret,
+)
 
 ANALYZABLE_CHANNELS = ("customer", "mono", "left", "right")
 """Channels that may be analysed unless the operator says otherwise. `agent` is not among them: in the
 EU, inferring employees' emotions at work is prohibited (Regulation 2024/1689, article 5(1)(f))."""
-MIN_SECRET_BYTES: Final = 32  # of an HS256 key: RFC 7518, section 3.2
-MAX_SECRET_BYTES: Final = 1 << 16
 DAY_S: Final = 86_400.0
 
 T = TypeVar("T")
-RoleName = Literal["publish", "monitor"]
 LogFormat = Literal["text", "json"]
-
-log = logging.getLogger(__name__)
 
 
 def setting(default: T, help: str, low: float | None = None, high: float | None = None) -> T:
     """A field of `Config`; the numbers, where given, are the range it must lie in."""
     value: T = field(default=default, metadata={"help": help, "range": (low, high)})
     return value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Token:
-    """A bearer token, known by its hash only.
-
-    Tokens are made by `--new-token`, 256 random bits each: nothing can guess one, so the hash need
-    not be slow, and SHA-256 is enough.
-
-    Attributes:
-        name: what logs, limits and sessions know its holder by.
-        sha256: of the token's UTF-8 bytes, in hexadecimal.
-        roles: what it is good for.
-        streams: glob over the stream ids it is good for.
-        max_sessions: sessions at once; None for no limit of its own.
-    """
-
-    name: str
-    sha256: str
-    roles: tuple[RoleName, ...]
-    streams: str = "*"
-    max_sessions: int | None = None
-
-    def __post_init__(self) -> None:
-        """
-        Raises:
-            ConfigurationError: a value cannot be used; names it.
-        """
-        if not self.name or self.name.startswith("jwt:"):
-            raise ConfigurationError(f"name is {self.name!r}: expected a text not led by 'jwt:'")
-        if not re.fullmatch("[0-9a-fA-F]{64}", self.sha256):
-            raise ConfigurationError(
-                "sha256: expected 64 hexadecimal digits; --new-token NAME prints a whole table"
-            )
-        if not self.roles:
-            raise ConfigurationError("roles: expected at least one of publish, monitor")
-        if self.max_sessions is not None and self.max_sessions < 1:
-            raise ConfigurationError(f"max_sessions is {self.max_sessions}: expected at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Jwt:
-    """Whose JSON Web Tokens are believed; the key's file says by which algorithm.
-
-    Attributes:
-        secret_file: with the shared secret of HS256, at least 32 bytes.
-        public_key_file: with the RSA public key of RS256, in PEM.
-        audience: that `aud` must name; a token that has an `aud` is refused where this is None.
-        issuer: that `iss` must be.
-    """
-
-    secret_file: Path | None = None
-    public_key_file: Path | None = None
-    audience: str | None = None
-    issuer: str | None = None
-
-    def __post_init__(self) -> None:
-        """
-        Raises:
-            ConfigurationError: not exactly one key.
-        """
-        if (self.secret_file is None) == (self.public_key_file is None):
-            raise ConfigurationError(
-                "expected either secret_file (HS256) or public_key_file (RS256), not both"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Twilio:
-    """Attributes: auth_token_file: with the account's auth token; None leaves calls unsigned."""
-
-    auth_token_file: Path | None = None
-
-    def auth_token(self) -> str | None:
-        """The auth token, read now."""
-        return read_secret(self.auth_token_file, "twilio.auth_token_file")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Audiohook:
-    """Genesys AudioHook's credentials.
-
-    Attributes:
-        api_key: what `x-api-key` must be; None where it is not checked.
-        client_secret_file: with the client secret as Genesys shows it (base64); None leaves calls
-            unsigned.
-    """
-
-    api_key: str | None = None
-    client_secret_file: Path | None = None
-
-    def client_secret(self) -> str | None:
-        """The client secret, read now."""
-        return read_secret(self.client_secret_file, "audiohook.client_secret_file")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +97,8 @@ class Config:
     jwt: Jwt | None = None
     twilio: Twilio = Twilio()
     audiohook: Audiohook = Audiohook()
+    alerts: tuple[Rule, ...] = ()
+    webhook: Webhook | None = None
 
     def __post_init__(self) -> None:
         """
@@ -202,6 +112,7 @@ class Config:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigurationError("tls_cert and tls_key: expected both or neither")
         self._check_addresses()
+        check_rules(self.alerts)
         names = [token.name for token in self.tokens]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"tokens: expected distinct names, found {names}")
@@ -256,39 +167,6 @@ def check_range(item: "dataclasses.Field[object]", value: object) -> None:
     low, high = item.metadata.get("range", (None, None))
     if low is not None and isinstance(value, int | float) and not low <= value <= high:
         raise ConfigurationError(f"{item.name} is {value}: expected {low:g} to {high:g}")
-
-
-def read_secret(path: Path | None, name: str) -> str | None:
-    """The text of a secret's file without the line's end; None where no file is configured.
-
-    Raises:
-        ConfigurationError: it cannot be read, or is empty; names the setting and the file.
-    """
-    if path is None:
-        return None
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SECRET_BYTES + 1)
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        text = content.decode().strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise ConfigurationError(f"{name}: {path}: cannot be read ({reason})") from error
-    if not text or len(content) > MAX_SECRET_BYTES:
-        raise ConfigurationError(
-            f"{name}: {path}: expected a secret of 1 to {MAX_SECRET_BYTES} bytes"
-        )
-    if mode & 0o077 and os.name != "nt":  # Windows keeps its permissions elsewhere
-        log.warning("%s: %s may be read by others (mode %o): chmod 600", name, path, mode)
-    return text
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens on an address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def url(host: str, port: int, scheme: str = "ws") -> str:

@@ -14,10 +14,11 @@ from websockets.http11 import Request, Response
 from emotion.errors import MessageError
 from stream_server.admission import Admission, Pace, Proxies
 from stream_server.auth import Authenticator, Role, credentials
-from stream_server.config import Config, is_loopback
+from stream_server.config import Config
 from stream_server.connection import SpeakingConnection
 from stream_server.http import response, unauthorized_response
 from stream_server.origins import Origins
+from stream_server.tables import is_loopback
 
 RETRY_S: Final = "5"  # until a plain client is to ask again
 MAX_HEADER_BYTES: Final = 1 << 15

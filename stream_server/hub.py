@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, Protocol
 
 from emotion.errors import MessageError
 from emotion.messages import (
+    Alert,
     Emotion,
     LostEvents,
     Silence,
@@ -37,8 +38,8 @@ MAX_COUNTED: Final = 2 * MAX_LAG
 """Events among which a subscriber's own are counted for a gap: some milliseconds' work."""
 BATCH: Final = 256  # entries looked at before other tasks get a turn; less than any ring holds
 
-Tapped = Started | Emotion | Silence | Summary
-"""What is published of a call: that it began, each of its events, and how it ended."""
+Tapped = Started | Emotion | Silence | Alert | Summary
+"""What is published of a call: that it began, its events and alerts, and how it ended."""
 
 
 class Cursor(NamedTuple):

@@ -127,3 +127,6 @@ def configure(kind: LogFormat, verbose: bool) -> None:
     # One line a connection that says nothing about the session; failures still come through. Never
     # DEBUG: that is every header and every frame.
     logging.getLogger("websockets").setLevel(logging.INFO if verbose else logging.ERROR)
+    # httpx logs whole addresses; a webhook's may hold a secret.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)

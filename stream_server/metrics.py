@@ -6,7 +6,7 @@ there from the start, so that a rate over one that has not happened yet is 0 and
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Literal, get_args
 
 from prometheus_client import (
@@ -30,6 +30,7 @@ SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Bounds of the buckets: 250 ms is what a live window is to stay under, 10 s the longest window."""
 
 WindowResult = Literal["inferred", "silent", "skipped"]
+DeliveryResult = Literal["delivered", "refused", "given_up", "dropped"]
 PREFIX: Final = "emotion_monitor"
 
 
@@ -47,6 +48,7 @@ class Metrics:
         subscribers: gauge of the hub.
         bus_buffered: gauge of the bus: events that wait for it.
         bus_dropped, bus_duplicates: counters of the bus: events lost to a full buffer, and sent again.
+        webhook_queued: gauge of the webhook: alerts that wait for it.
     """
 
     def __init__(self) -> None:
@@ -71,9 +73,16 @@ class Metrics:
         self.bus_buffered = self._gauge("bus_buffered_events", "Events waiting for the bus")
         self.bus_dropped = self._counter("bus_dropped_events", "Events the bus never got")
         self.bus_duplicates = self._counter("bus_duplicate_events", "Events the bus got again")
+        self._alerts = self._counter("alerts", "Alerts raised, by rule", "rule")
+        self._deliveries = self._counter(
+            "webhook_deliveries", "Alerts to the webhook, by what became of them", "result"
+        )
+        self.webhook_queued = self._gauge("webhook_queued", "Alerts waiting for the webhook")
         self._model = Info(f"{PREFIX}_model", "The model that judges", registry=self.registry)
         for result in get_args(WindowResult):
             self._windows.labels(result)
+        for delivery in get_args(DeliveryResult):
+            self._deliveries.labels(delivery)
         for reason in REFUSALS:
             self._refusals.labels(reason)
         for code in get_args(ErrorCode):
@@ -90,6 +99,19 @@ class Metrics:
     def failed(self, code: ErrorCode) -> None:
         """Counts a fatal error that a client was told."""
         self._errors.labels(code).inc()
+
+    def rules(self, names: Iterable[str]) -> None:
+        """Says which rules may raise alerts."""
+        for name in names:
+            self._alerts.labels(name)
+
+    def alert(self, rule: str) -> None:
+        """Counts an alert that was raised."""
+        self._alerts.labels(rule).inc()
+
+    def delivery(self, result: DeliveryResult) -> None:
+        """Counts an alert with which the webhook is done."""
+        self._deliveries.labels(result).inc()
 
     def follow(self, active: Callable[[], float], capacity: Callable[[], float]) -> None:
         """Has `sessions` and `capacity` read from these whenever they are scraped."""

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from websockets.http11 import Request
 
-from stream_server.config import is_loopback
+from stream_server.tables import is_loopback
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 

@@ -19,6 +19,7 @@ from websockets.http11 import Request, Response
 from emotion.engine import Engine, load_engine
 from emotion.errors import ConfigurationError, MessageError
 from stream_server.admission import Admission, Doors
+from stream_server.alarms import Alarms
 from stream_server.auth import Authenticator, Principal, Role
 from stream_server.bus import RedisBus
 from stream_server.calls import Calls
@@ -37,6 +38,7 @@ from stream_server.stream import Stream
 from stream_server.telephony import DIALECTS
 from stream_server.telephony.door import Door
 from stream_server.tls import Certificate
+from stream_server.webhook import Courier
 from stream_server.wire import Wire
 
 PING_INTERVAL_S = 20.0
@@ -82,6 +84,7 @@ class Server:
                 config.bus, self.hub, ring_events=config.ring_events, password=password
             )
             self.hub.bus = self._bus
+        self._courier = None if config.webhook is None else Courier(config.webhook, self.metrics)
         self.metrics.subscribers.set_function(lambda: self.hub.subscribers)
         self._scheduler = Scheduler(engine, config.workers, self.metrics)
         self._calls = Calls(
@@ -91,6 +94,7 @@ class Server:
             grace_s=config.resume_grace_s,
             max_parked=self.admission.max_sessions,
             analyzable=config.analyzable,
+            alarms=Alarms(config.alerts, self.hub, self._courier),
         )
         self._site = Site(
             engine.contract,
@@ -148,16 +152,25 @@ class Server:
         self._background.append(asyncio.create_task(self.metrics.watch_loop()))
         if self._bus is not None:
             self._background.append(asyncio.create_task(self._bus.run()))
+        if self._courier is not None:
+            self._background.append(asyncio.create_task(self._courier.run()))
         log.info("up to %d sessions at once", self.admission.max_sessions)
 
     def reload(self, config: Config) -> None:
-        """Takes other tokens and keys, and reads telephony's secrets and the certificate again.
+        """Takes other tokens and keys, reads telephony's and the webhook's secrets and the certificate.
 
         They count for the connections to come. Where something is wrong with one of these, the log
         says so, the old stays, and the others are taken. No other setting changes while the server
         runs.
         """
-        for what, holder in (("tokens", self._authenticator), ("telephony's secrets", self._door)):
+        holders: dict[str, Authenticator | Door | Courier | None] = {
+            "tokens": self._authenticator,
+            "telephony's secrets": self._door,
+            "the webhook's secrets": self._courier,
+        }
+        for what, holder in holders.items():
+            if holder is None:
+                continue
             try:
                 holder.reload(config)
                 log.info("%s were read again", what)
@@ -178,13 +191,20 @@ class Server:
                 if self._streams:
                     await asyncio.wait(self._streams)
                 await self._calls.settled()
-                if self._bus is not None:
-                    await self._bus.flushed()
+                await self._last_events_gone()
         except TimeoutError:
             log.warning("%d sessions did not end in time and are cut off", len(self._streams))
         self.hub.close()  # subscribers hear how the last call ended, and then that this is all
         if self._monitors:
             await asyncio.wait(self._monitors, timeout=CLOSE_TIMEOUT_S)
+
+    async def _last_events_gone(self) -> None:
+        """Waits until the bus and the webhook have what the last calls had to say."""
+        async with asyncio.TaskGroup() as tasks:
+            if self._bus is not None:
+                tasks.create_task(self._bus.flushed())
+            if self._courier is not None:
+                tasks.create_task(self._courier.drain())
 
     async def close(self) -> None:
         """Stops listening, closes every connection and ends the threads."""

@@ -25,7 +25,7 @@ from stream_server.config import Config, check_range
 PREFIX: Final = "EMOTION_"
 TRUTHS: Final = {"1": True, "true": True, "yes": True, "on": True}
 FALSEHOODS: Final = {"0": False, "false": False, "no": False, "off": False}
-TABLES: Final = ("tokens", "jwt", "twilio", "audiohook")
+TABLES: Final = ("tokens", "jwt", "twilio", "audiohook", "alerts", "webhook")
 MAX_FILE_BYTES: Final = 1 << 20
 
 log = logging.getLogger(__name__)

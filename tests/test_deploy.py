@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream_server.config import Audiohook, Config, Jwt, Token, Twilio
+from emotion.alerts import Rule
+from stream_server.config import Config
 from stream_server.metrics import PREFIX, Metrics
 from stream_server.settings import TABLES, load
+from stream_server.tables import Audiohook, Jwt, Token, Twilio, Webhook
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 SETTING = re.compile(r"^# (?=\w+ = |\[)", re.MULTILINE)
@@ -33,6 +35,8 @@ def test_the_example_can_be_read_with_everything_set(everything: Path) -> None:
     read = load({}, {}, everything)
     assert [token.name for token in read.tokens] == ["call-center", "dashboard"]
     assert read.jwt is not None and read.audiohook.api_key and read.twilio.auth_token_file
+    assert [rule.name for rule in read.alerts] == ["shouting", "low spirits"]
+    assert read.webhook is not None and read.webhook.timeout_s == 15
     assert read.tls_cert == everything.parent / "fullchain.pem"
 
 
@@ -44,7 +48,7 @@ def test_the_example_has_every_setting_and_shows_its_default(everything: Path) -
             assert re.search(rf"^{item.name} = ", head, re.MULTILINE), item.name
             if item.default not in (None, ()):
                 assert getattr(read, item.name) == item.default, item.name
-    for kind in (Token, Jwt, Twilio, Audiohook):
+    for kind in (Token, Jwt, Twilio, Audiohook, Rule, Webhook):
         for item in dataclasses.fields(kind):
             if item.name != "public_key_file":  # instead of secret_file
                 assert re.search(rf"^{item.name} = ", tables, re.MULTILINE), item.name
@@ -61,7 +65,9 @@ def expressions(node: Any) -> list[str]:
 
 
 def test_the_dashboard_asks_for_metrics_that_exist_and_shows_them_all() -> None:
-    exposition = Metrics().exposition().decode()
+    metrics = Metrics()
+    metrics.rules(["shouting"])
+    exposition = metrics.exposition().decode()
     served = {
         sample.name
         for family in text_string_to_metric_families(exposition)

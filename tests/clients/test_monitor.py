@@ -15,12 +15,12 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from clients import backoff, monitor
-from clients.calls import FADE_S, GONE_S, MAX_ROWS, Calls, Tapped, decode
+from clients.calls import FADE_S, GONE_S, MAX_ROWS, Calls, Tapped, alert_line, decode
 from clients.connect import Access
 from clients.errors import RefusedError, StreamError, UnreachableError
 from clients.monitor import Memory, follow
 from emotion.errors import MessageError
-from emotion.messages import Message, Smoothed
+from emotion.messages import Alert, Message, Smoothed
 from tests.clients.conftest import Ran
 from tests.clients.scripts import break_off
 from tests.fakes import silence, started, summary_of
@@ -40,6 +40,20 @@ def tapped(cursor: str, message: Message, **fields: Any) -> str:
     """An event as the wire has it."""
     event = {"cursor": cursor, "time": 1.5} | msgspec.to_builtins(message) | fields
     return msgspec.json.encode(event).decode()
+
+
+def shouting() -> Alert:
+    return Alert(
+        id="s:alert:1",
+        stream_id="call-7",
+        session_id="s",
+        channel="mono",
+        rule="angry",
+        state="raised",
+        at_s=12.0,
+        since_s=2.0,
+        message="angry above 0.6 for 10 s",
+    )
 
 
 def error(code: str) -> str:
@@ -253,6 +267,24 @@ def test_gaps_are_told(count: int | None, said: str) -> None:
     assert said in shown(calls)[0]
 
 
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        ("raised", "ALERT   call-a mono  angry: angry above 0.6 for 10 s, since 1:00.0"),
+        ("cleared", "cleared call-a mono  angry: angry above 0.6 for 10 s, over at 1:15.0"),
+    ],
+)
+def test_an_alert_is_a_line_of_its_own(state: str, line: str) -> None:
+    fields = {"rule": "angry", "message": "angry above 0.6 for 10 s", "since_s": 60.0, "at_s": 75.0}
+    assert alert_line(event("alert", state=state, **fields)).plain == line
+
+
+def test_an_alert_is_no_row_of_the_table() -> None:
+    calls = Calls()
+    calls.apply(event("alert", id="a:alert:1", state="raised"))
+    assert len(calls) == 0
+
+
 def test_a_newer_servers_event_changes_nothing() -> None:
     calls = Calls()
     calls.apply(event("weather"))
@@ -268,9 +300,11 @@ def test_a_terminal_shows_the_table(
 
     async def handler(connection: ServerConnection) -> None:
         await connection.send(tapped("0-1", silence(1), stream_id="call-7", time=4e9))
+        await connection.send(tapped("0-2", shouting(), time=4e9))
         await asyncio.sleep(0.2)
         await connection.send(error("unauthorized"))
 
     ran = client("monitor", "--url", stub(handler))
     assert ran.code == 2
     assert "call-7" in ran.out and "1 channel live" in ran.out
+    assert "ALERT" in ran.out and "angry above 0.6 for 10 s, since 0:02.0" in ran.out

@@ -25,7 +25,8 @@ from stream_server.auth import (
     credentials,
     unauthorized,
 )
-from stream_server.config import Config, Jwt, Token
+from stream_server.config import Config
+from stream_server.tables import Jwt, Token
 
 jwt = pytest.importorskip("jwt", reason="PyJWT is not installed (pip install '.[jwt]')")
 

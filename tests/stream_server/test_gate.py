@@ -20,10 +20,11 @@ from websockets.http11 import Request
 from emotion.engine import Engine
 from stream_server.admission import Admission
 from stream_server.auth import Authenticator, Principal, Role, unauthorized
-from stream_server.config import Config, Token
+from stream_server.config import Config
 from stream_server.gate import Gate
 from stream_server.metrics import Metrics
 from stream_server.server import Server, running
+from stream_server.tables import Token
 from tests.stream_server.client import ask, converse, dial, hear, hear_one, say, until
 
 PUBLISHER, WATCHER = "publish-hush", "monitor-hush"

@@ -22,8 +22,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from stream_server.__main__ import on_signals, token_table, warn_of
-from stream_server.config import Config, Token
+from stream_server.config import Config
 from stream_server.settings import load
+from stream_server.tables import Token
 
 # A model that never answers, in a thread that cannot be stopped.
 STUCK = """

@@ -38,6 +38,9 @@ def test_all_values_of_a_label_are_there_from_the_start() -> None:
         "audio_seconds_total",
         "sessions_started_total",
         "bus_dropped_events_total",
+        "webhook_deliveries_total[delivered]",
+        "webhook_deliveries_total[given_up]",
+        "webhook_queued",
     ):
         assert found[f"emotion_monitor_{name}"] == 0, name
 

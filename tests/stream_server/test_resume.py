@@ -11,8 +11,9 @@ from websockets.asyncio.client import ClientConnection
 import stream_server.call
 from emotion.engine import Engine
 from emotion.parsing import start_from
-from stream_server.config import Config, Token
+from stream_server.config import Config
 from stream_server.server import Server, running
+from stream_server.tables import Token
 from tests.fakes import int16_bytes
 from tests.speech import speech_like
 from tests.stream_server.client import (

@@ -5,12 +5,19 @@ from typing import Any
 
 import pytest
 
+from emotion.alerts import Rule
 from emotion.errors import ConfigurationError
-from stream_server.config import Audiohook, Config, Jwt, Token, Twilio, is_loopback, url
+from stream_server.config import Config, url
 from stream_server.settings import flag_of, load, settings, variable_of
+from stream_server.tables import Audiohook, Jwt, Token, Twilio, Webhook, is_loopback
 
 HASH = "ab" * 32
 TOKENS = f'[[tokens]]\nname = "desk"\nsha256 = "{HASH}"\nroles = ["monitor"]\n'
+ALERT = "[[alerts]]\nname = 'a'\nemotions = ['angry']\n"
+
+
+def webhook(url: str) -> str:
+    return f"[webhook]\nurl = '{url}'\nsecret_file = 's'\n"
 
 
 def write(folder: Path, text: str) -> Path:
@@ -97,6 +104,29 @@ def test_tables_are_read_whole(tmp_path: Path) -> None:
     assert read.guarded and not Config().guarded
 
 
+def test_alerts_and_their_webhook_are_tables_too(tmp_path: Path) -> None:
+    share = ALERT.replace("'a'", "'b'") + "share = 0.5\nwithin_s = 60\n"
+    text = f"{ALERT}above = 0.6\nfor_s = 10\n{share}{webhook('http://127.0.0.1:9/x')}"
+    read = load({}, {}, write(tmp_path, text))
+    assert read.alerts == (
+        Rule(name="a", emotions=("angry",), above=0.6, for_s=10),
+        Rule(name="b", emotions=("angry",), share=0.5, within_s=60),
+    )
+    assert read.webhook is not None and read.webhook.secret_file == tmp_path / "s"
+    assert read.webhook.where == "http://127.0.0.1"
+
+
+def test_a_webhook_may_travel_in_the_clear_within_this_machine_or_where_told() -> None:
+    for address in (
+        "http://127.0.0.1:8/x",
+        "http://[::1]/x",
+        "http://localhost",
+        "https://a/b?c=d",
+    ):
+        Webhook(url=address, secret_file=Path("s"))
+    Webhook(url="http://10.0.0.1", secret_file=Path("s"), insecure=True)
+
+
 @pytest.mark.parametrize(
     ("flags", "environment", "said"),
     [
@@ -149,6 +179,25 @@ def test_a_wrong_value_is_told_its_setting_and_its_source(
         (TOKENS + "stream = 'a'", "did you mean 'streams'"),
         (TOKENS + TOKENS, "tokens: expected distinct names"),
         (TOKENS + TOKENS.replace("desk", "other"), "tokens: two have the same sha256"),
+        ("[[alerts]]\nname = 'a'", r"alerts\[0\]: emotions is missing"),
+        (ALERT + "above = 1.5\nfor_s = 1", r"alerts\[0\]: above is 1.5: expected more than 0"),
+        (ALERT + "above = 'hi'\nfor_s = 1", "above is 'hi': expected a number"),
+        (ALERT + "above = 0.5\nfors = 1", r"alerts\[0\]: unknown setting 'fors'; .* 'for_s'"),
+        (2 * (ALERT + "above = 0.5\nfor_s = 1\n"), "alerts: expected distinct names"),
+        ("[webhook]\nurl = 'https://a'", "webhook: secret_file is missing"),
+        (webhook("ftp://hush"), "webhook: url: expected an address such as https://"),
+        (webhook("https://"), "webhook: url: expected an address"),
+        (webhook("https://hush:x"), "webhook: url: expected an address"),
+        (webhook("https://[hush"), "webhook: url: expected an address"),
+        (webhook("https://a/hush b"), "webhook: url: expected no spaces"),
+        (webhook("https://a/#hush"), "webhook: url: expected no spaces"),
+        (webhook("https://me:hush@a"), "webhook: url: expected no user and no password"),
+        (webhook("http://a/hush"), "webhook: url: http://.*insecure = true"),
+        (
+            webhook("https://a") + "max_attempts = 0",
+            "webhook: max_attempts is 0: expected 1 to 100",
+        ),
+        (webhook("https://a") + "timeout_s = nan", "webhook: timeout_s is nan"),
         ("port = ", "not TOML"),
         ("bus = 'redis://:hush@h'", "bus_password_file"),
         ("# " + "x" * (1 << 20), "expected at most"),

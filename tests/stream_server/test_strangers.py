@@ -10,9 +10,10 @@ from websockets.http11 import Request
 from emotion.errors import MessageError
 from stream_server.admission import Proxies
 from stream_server.auth import Authenticator
-from stream_server.config import Config, Token
+from stream_server.config import Config
 from stream_server.logs import redacted
 from stream_server.origins import Origins
+from stream_server.tables import Token
 
 # What the HTTP parser lets through: headers in ISO-8859-1 without line ends, paths in ASCII.
 header_characters = [*"\t", *map(chr, range(0x20, 0x7F)), *map(chr, range(0x80, 0x100))]

@@ -17,8 +17,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from emotion.engine import Engine
-from stream_server.config import Audiohook, Config, Token, Twilio
+from stream_server.config import Config
 from stream_server.server import Server, running
+from stream_server.tables import Audiohook, Token, Twilio
 from tests.fakes import restless
 from tests.speech import speech_like
 from tests.stream_server.client import PATIENCE_S, until
