@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from emotion.cores import cores
 from emotion.engine import Device
 from emotion.errors import ConfigurationError
-from stream_server.cores import cores
 
 ANALYZABLE_CHANNELS = ("customer", "mono", "left", "right")
 """Channels that may be analysed unless the operator says otherwise. `agent` is not among them: in the
