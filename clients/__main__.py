@@ -1,7 +1,6 @@
 """emotion-client: streams recordings and loads, follows calls, or judges without a server."""
 
 import asyncio
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,15 +8,32 @@ from typing import Annotated
 import msgspec
 import typer
 
+from clients.analyze.command import analyze as analyze_recordings
 from clients.connect import DEFAULT_URL, Access
 from clients.display import choose
 from clients.load import Load, run_load
 from clients.monitor import showing
+from clients.options import (
+    Adapt,
+    Analyze,
+    Ca,
+    Channels,
+    Hop,
+    Json,
+    Model,
+    NoVad,
+    PathArgument,
+    StreamId,
+    Token,
+    Url,
+    Window,
+    names,
+    speed_of,
+)
 from clients.recordings import Recording, open_recording
 from clients.stream_file import stream_recording
 from clients.watch import Watch, remarks
 from emotion.command_line import run
-from emotion.errors import ConfigurationError
 from emotion.messages import Start
 from emotion.parsing import start_from
 
@@ -35,43 +51,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-PathArgument = Annotated[Path, typer.Argument(help="WAV, FLAC, OGG or MP3.", show_default=False)]
-Channels = Annotated[
-    str | None,
-    typer.Option(
-        help="Names of the file's channels, such as customer,agent; without them a file with several "
-        "is mixed down to one.",
-        metavar="A,B",
-        show_default=False,
-    ),
-]
-Analyze = Annotated[
-    str | None,
-    typer.Option(
-        help="Which channels are analysed; customer if there is one, else the first.",
-        metavar="A,B",
-        show_default=False,
-    ),
-]
-Window = Annotated[float, typer.Option(help="Seconds that a window covers, 1 to 10.")]
-Hop = Annotated[float, typer.Option(help="Seconds from window to window, 0.25 to --window.")]
-NoVad = Annotated[
-    bool, typer.Option("--no-vad", help="Judge windows with little or no speech, too.")
-]
-Adapt = Annotated[bool, typer.Option("--adapt", help="Learn each channel's own baseline.")]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="One event a line, as on the wire; always where no terminal is."),
-]
-Url = Annotated[str, typer.Option(help="The server's, ws:// or wss://.")]
-Token = Annotated[
-    str | None, typer.Option(help="Credentials.", envvar="EMOTION_TOKEN", show_default=False)
-]
-Ca = Annotated[
-    Path | None,
-    typer.Option(help="Certificates (PEM) to trust, for wss://.", metavar="FILE"),
-]
 
 
 @app.callback()
@@ -92,16 +71,14 @@ def file(
     hop: Hop = 1.0,
     no_vad: NoVad = False,
     adapt: Adapt = False,
-    stream_id: Annotated[
-        str | None, typer.Option(help="A name for the stream, for whoever follows it.")
-    ] = None,
+    stream_id: StreamId = None,
     token: Token = None,
     ca: Ca = None,
     json: Json = False,
 ) -> None:
     """Streams a recording to a server, at the pace it was spoken, and shows emotions as they come."""
-    pace = _speed(speed)
-    with open_recording(path, _names(channels)) as recording:
+    pace = speed_of(speed)
+    with open_recording(path, names(channels)) as recording:
         start = _start(recording, analyze, window, hop, not no_vad, adapt, stream_id)
         _tell(recording)
         display = choose(json, _title(recording))
@@ -114,10 +91,7 @@ def file(
 @app.command()
 def local(
     path: PathArgument,
-    model: Annotated[
-        Path | None,
-        typer.Option(help="A folder with monitor.onnx; the embedded model without.", metavar="DIR"),
-    ] = None,
+    model: Model = None,
     channels: Channels = None,
     analyze: Analyze = None,
     window: Window = 3.0,
@@ -130,7 +104,7 @@ def local(
     from clients.local import judge_recording  # streaming needs no ONNX Runtime
     from emotion.engine import load_engine
 
-    with open_recording(path, _names(channels)) as recording:
+    with open_recording(path, names(channels)) as recording:
         start = _start(recording, analyze, window, hop, not no_vad, adapt, None)
         engine = load_engine(model)
         _tell(recording)
@@ -201,6 +175,9 @@ def monitor(
     asyncio.run(showing(json, Access(url, token, ca), streams, since))
 
 
+app.command("analyze")(analyze_recordings)
+
+
 def _start(
     recording: Recording,
     analyze: str | None,
@@ -219,33 +196,12 @@ def _start(
         stream_id=stream_id,
         sample_rate=recording.sample_rate,
         channels=recording.channels,
-        analyze=_names(analyze),
+        analyze=names(analyze),
         window_s=window_s,
         hop_s=hop_s,
         vad=vad,
         adapt=adapt,
     )
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(name.strip() for name in text.split(","))
-
-
-def _speed(text: str) -> float | None:
-    """Times real time; None for `max`.
-
-    Raises:
-        ConfigurationError: it is neither a positive number nor `max`.
-    """
-    if text == "max":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = math.nan
-    if not 0 < speed < math.inf:
-        raise ConfigurationError(f"speed {text}: expected a number above 0, such as 1.0, or max")
-    return speed
 
 
 def _title(recording: Recording) -> str:

@@ -85,19 +85,31 @@ class Recording:
 
 
 @contextmanager
-def open_recording(path: Path, channels: tuple[str, ...] | None = None) -> Iterator[Recording]:
+def open_recording(
+    path: Path, channels: tuple[str, ...] | None = None, *, apart: bool = False
+) -> Iterator[Recording]:
     """Opens a file for streaming.
 
     Args:
         path: of a file that soundfile reads.
-        channels: names of the file's channels; where None, a file with several is mixed to `mono`.
+        channels: names of the file's channels.
+        apart: whether a file with several channels and no names for them keeps them apart, as `left`
+            and `right` or `channel-1`, `channel-2` and so on; else it is mixed down to `mono`.
 
     Raises:
         AudioError: there is no such file, it is not audio, it is empty, or it has another number of
             channels than named.
     """
     with _open(path) as file:
+        if channels is None and apart:
+            channels = usual_names(file.channels)
         yield _described(path, file, channels)
+
+
+def usual_names(count: int) -> tuple[str, ...]:
+    """What the channels of a file are called where nobody has named them."""
+    usual = {1: ("mono",), 2: ("left", "right")}
+    return usual.get(count) or tuple(f"channel-{number + 1}" for number in range(count))
 
 
 def _open(path: Path) -> Any:
