@@ -1,4 +1,4 @@
-"""emotion-client: streams recordings and loads, follows calls, or judges without a server."""
+"""emotion-client: streams recordings, a microphone and loads, follows calls, or judges by itself."""
 
 import asyncio
 from enum import StrEnum
@@ -10,19 +10,25 @@ import typer
 
 from clients.analyze.command import analyze as analyze_recordings
 from clients.connect import DEFAULT_URL, Access
-from clients.display import choose
+from clients.display import displayed
 from clients.load import Load, run_load
+from clients.microphone import list_microphones
 from clients.monitor import showing
 from clients.options import (
     Adapt,
     Analyze,
     Ca,
     Channels,
+    Device,
     Hop,
     Json,
+    Lines,
+    ListDevices,
+    Live,
     Model,
     NoVad,
     PathArgument,
+    Seconds,
     StreamId,
     Token,
     Url,
@@ -31,9 +37,11 @@ from clients.options import (
     speed_of,
 )
 from clients.recordings import Recording, open_recording
-from clients.stream_file import stream_recording
+from clients.spoken import microphone_for
+from clients.stream_file import in_thread, stream, stream_recording
 from clients.watch import Watch, remarks
 from emotion.command_line import run
+from emotion.errors import ConfigurationError
 from emotion.messages import Start
 from emotion.parsing import start_from
 
@@ -46,7 +54,7 @@ class SentAs(StrEnum):
 
 
 app = typer.Typer(
-    help="Streams recordings and loads to an emotion-server, follows its calls, or judges without one.",
+    help="Streams speech to an emotion-server, follows its calls, or judges without one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -55,7 +63,7 @@ app = typer.Typer(
 
 @app.callback()
 def _commands() -> None:
-    """Streams recordings and loads to an emotion-server, follows its calls, or judges without one."""
+    """Streams speech to an emotion-server, follows its calls, or judges without one."""
 
 
 @app.command()
@@ -74,6 +82,7 @@ def file(
     stream_id: StreamId = None,
     token: Token = None,
     ca: Ca = None,
+    live: Live = False,
     json: Json = False,
 ) -> None:
     """Streams a recording to a server, at the pace it was spoken, and shows emotions as they come."""
@@ -81,16 +90,46 @@ def file(
     with open_recording(path, names(channels)) as recording:
         start = _start(recording, analyze, window, hop, not no_vad, adapt, stream_id)
         _tell(recording)
-        display = choose(json, _title(recording))
         access = Access(url, token, ca)
-        streaming = stream_recording(recording, start, display, access=access, speed=pace)
-        if not asyncio.run(streaming):
+        with displayed(json, _title(recording), live=live) as display:
+            streaming = stream_recording(recording, start, display, access=access, speed=pace)
+            whole = asyncio.run(streaming)
+        if not whole:
             raise KeyboardInterrupt
 
 
 @app.command()
+def mic(
+    url: Url = DEFAULT_URL,
+    device: Device = None,
+    list_devices: ListDevices = False,
+    seconds: Seconds = None,
+    window: Window = 3.0,
+    hop: Hop = 1.0,
+    no_vad: NoVad = False,
+    adapt: Adapt = False,
+    stream_id: StreamId = None,
+    token: Token = None,
+    ca: Ca = None,
+    lines: Lines = False,
+    json: Json = False,
+) -> None:
+    """Streams a microphone to a server until Ctrl-C, and shows emotions while somebody speaks."""
+    if list_devices:
+        return _list_devices()
+    with microphone_for(device, seconds, json, lines) as (microphone, display):
+        start = _spoken(microphone.sample_rate, window, hop, not no_vad, adapt, stream_id)
+        frames = in_thread(microphone.portions())
+        access = Access(url, token, ca)
+        asyncio.run(stream(frames, start, display, access=access, live=True))
+
+
+@app.command()
 def local(
-    path: PathArgument,
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="WAV, FLAC, OGG or MP3; the microphone without.", show_default=False),
+    ] = None,
     model: Model = None,
     channels: Channels = None,
     analyze: Analyze = None,
@@ -98,17 +137,32 @@ def local(
     hop: Hop = 1.0,
     no_vad: NoVad = False,
     adapt: Adapt = False,
+    device: Device = None,
+    list_devices: ListDevices = False,
+    seconds: Seconds = None,
+    live: Live = False,
+    lines: Lines = False,
     json: Json = False,
 ) -> None:
-    """Judges a recording without a server: the same events, ONNX Runtime only."""
-    from clients.local import judge_recording  # streaming needs no ONNX Runtime
+    """Judges a recording, or the microphone, without a server: the same events, ONNX Runtime only."""
+    from clients.local import judge_microphone, judge_recording  # streaming needs no ONNX Runtime
     from emotion.engine import load_engine
 
+    if list_devices:
+        return _list_devices()
+    if path is None:
+        _refuse_for_microphone(channels=channels, analyze=analyze)
+        engine = load_engine(model)
+        with microphone_for(device, seconds, json, lines) as (microphone, display):
+            start = _spoken(microphone.sample_rate, window, hop, not no_vad, adapt, None)
+            judge_microphone(microphone, start, display, engine=engine)
+        return
     with open_recording(path, names(channels)) as recording:
         start = _start(recording, analyze, window, hop, not no_vad, adapt, None)
         engine = load_engine(model)
         _tell(recording)
-        judge_recording(recording, start, choose(json, _title(recording)), engine=engine)
+        with displayed(json, _title(recording), live=live) as display:
+            judge_recording(recording, start, display, engine=engine)
 
 
 @app.command()
@@ -202,6 +256,45 @@ def _start(
         vad=vad,
         adapt=adapt,
     )
+
+
+def _spoken(
+    sample_rate: int,
+    window_s: float,
+    hop_s: float,
+    vad: bool,
+    adapt: bool,
+    stream_id: str | None,
+) -> Start:
+    """A microphone's configuration.
+
+    Raises:
+        MessageError: a value is out of range.
+    """
+    return start_from(
+        stream_id=stream_id,
+        sample_rate=sample_rate,
+        window_s=window_s,
+        hop_s=hop_s,
+        vad=vad,
+        adapt=adapt,
+    )
+
+
+def _list_devices() -> None:
+    for line in list_microphones():
+        typer.echo(line)
+
+
+def _refuse_for_microphone(**options: str | None) -> None:
+    """Refuses what only a recording has.
+
+    Raises:
+        ConfigurationError: it was asked for.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigurationError(f"--{name}: a microphone has one channel; name a recording")
 
 
 def _title(recording: Recording) -> str:
