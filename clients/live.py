@@ -29,8 +29,15 @@ NAME_WIDTH: Final = 10
 MARGIN: Final = 2
 MAX_WIDTH: Final = int(HISTORY_S / STEP_S) + NAME_WIDTH + 2 * MARGIN
 NOTICE_S: Final = 10.0
-SMALL: Final = 18  # lines of a terminal, below which the letters are not large
-TINY: Final = 14  # and below which only what is now is shown
+LAYOUTS: Final = (
+    ("large", "bars", "sparks"),
+    ("bars", "sparks"),
+    ("bars", "signs"),
+    ("large", "sparks"),
+    ("signs",),
+    (),
+)
+"""What is shown beside the heading, the emotion and the footer: the first one that there is room for."""
 
 
 @dataclass
@@ -137,15 +144,22 @@ class LiveView:
         with self._lock:
             size = self._console.size
             width = max(20, min(MAX_WIDTH, size.width) - 2 * MARGIN)
-            lines = self._heading(width)
-            track = next(iter(self._tracks.values()), Track())
-            lines += self._now(track, width, size.height)
-            if size.height >= TINY:
-                lines += ["", *_bars(track, width), "", *self._timelines(width)]
-            lines += ["", self._footer()]
+            for layout in LAYOUTS:
+                lines = self._lines(layout, width)
+                if len(lines) <= size.height:
+                    break
         indent = " " * MARGIN
         texts = (Text(indent).append(line) for line in map(_text, lines))
         return Group(*(_cropped(text, size.width) for text in texts))
+
+    def _lines(self, layout: tuple[str, ...], width: int) -> list[Text | str]:
+        track = next(iter(self._tracks.values()), Track())
+        lines = self._heading(width) + self._now(track, width, "large" in layout)
+        if "bars" in layout:
+            lines += ["", *_bars(track, width)]
+        if "sparks" in layout or "signs" in layout:
+            lines += ["", *self._timelines(width, "sparks" in layout)]
+        return [*lines, "", self._footer()]
 
     def _heading(self, width: int) -> list[Text | str]:
         right = f"{self._state}  {clock(self._audio_s)}"
@@ -156,8 +170,8 @@ class LiveView:
             Text.assemble(left, "  ", (right, "bold" if self._state == "speech" else "dim")),
         ]
 
-    def _now(self, track: Track, width: int, height: int) -> list[Text | str]:
-        """The smoothed emotion, as large as there is room for."""
+    def _now(self, track: Track, width: int, spacious: bool) -> list[Text | str]:
+        """The smoothed emotion, in large letters where there is room for them."""
         word, style, share = "...", "dim", ""
         if track.heard is not None:
             smoothed = track.heard.smoothed
@@ -166,18 +180,19 @@ class LiveView:
         if isinstance(track.now, Silence):
             word, style, share = ("silence", "dim", "")
         rows = large(word)
-        if height >= SMALL and word != "..." and len(rows[0]) + 8 <= width:
+        if spacious and word != "..." and len(rows[0]) + 8 <= width:
             return ["", *(Text(row, style) for row in rows[:-1]), _after(rows[-1], share, style)]
         return ["", Text.assemble((word.upper(), style), (f"  {share}", "bold"))]
 
-    def _timelines(self, width: int) -> list[Text | str]:
+    def _timelines(self, width: int, high: bool) -> list[Text | str]:
         lines: list[Text | str] = []
         several = len(self._tracks) > 1
         for name, track in self._tracks.items():
             columns = width - (NAME_WIDTH if several else 0)
             sparks, signs = _timeline(track, columns)
             label = f"{name[: NAME_WIDTH - 1]:{NAME_WIDTH}}" if several else ""
-            lines += [Text.assemble(" " * len(label), spark) for spark in sparks]
+            if high:
+                lines += [Text.assemble(" " * len(label), spark) for spark in sparks]
             lines.append(Text.assemble((label, "bold"), signs))
         return lines
 
