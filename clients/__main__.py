@@ -121,7 +121,8 @@ def mic(
         start = _spoken(microphone.sample_rate, window, hop, not no_vad, adapt, stream_id)
         frames = in_thread(microphone.portions())
         access = Access(url, token, ca)
-        asyncio.run(stream(frames, start, display, access=access, live=True))
+        streaming = stream(frames, start, display, access=access, live=True, stop=microphone.stop)
+        asyncio.run(streaming)
 
 
 @app.command()

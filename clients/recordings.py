@@ -4,6 +4,7 @@ Whatever soundfile reads: WAV, FLAC, OGG, MP3. The file keeps its sample rate wh
 (the server resamples), and is read in portions: a long one never stands in memory.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -118,7 +119,8 @@ def _open(path: Path) -> Any:
     if not path.is_file():
         raise AudioError(f"{path}: expected an audio file, found a folder or a device")
     try:
-        return soundfile.SoundFile(path)
+        # As bytes: soundfile would not encode a name that is not UTF-8.
+        return soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless .raw files
         formats = "expected WAV, FLAC, OGG or MP3"
         raise AudioError(

@@ -91,6 +91,7 @@ async def stream(
     *,
     access: Access,
     live: bool,
+    stop: Callable[[], None] = lambda: None,
 ) -> bool:
     """Streams audio as it comes, as `stream_recording` does.
 
@@ -100,6 +101,7 @@ async def stream(
         display: shows what the server says.
         access: to the server.
         live: whether the audio cannot wait.
+        stop: called on Ctrl-C, to end the frames.
 
     Returns:
         False if it was interrupted.
@@ -112,7 +114,7 @@ async def stream(
     with suppress(TimeoutError):
         async with Link(access, start, live=live, notice=display.notice) as link:
             async with asyncio.timeout(None) as limit:
-                with _first_interrupt(interrupted, limit):
+                with _first_interrupt(interrupted, limit, stop):
                     await _exchange(link, frames, display, interrupted)
     return not interrupted.is_set()
 
@@ -145,13 +147,16 @@ async def in_thread(portions: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 @contextmanager
-def _first_interrupt(interrupted: asyncio.Event, limit: asyncio.Timeout) -> Iterator[None]:
+def _first_interrupt(
+    interrupted: asyncio.Event, limit: asyncio.Timeout, stop: Callable[[], None]
+) -> Iterator[None]:
     """Makes of Ctrl-C an end of the recording, and of the second one an end of the patience."""
     loop = asyncio.get_running_loop()
 
     def interrupt() -> None:
         again = interrupted.is_set()
         interrupted.set()
+        stop()
         limit.reschedule(loop.time() + (0.0 if again else GRACE_S))
 
     with on_interrupt(interrupt):

@@ -86,11 +86,18 @@ def summary_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.summary{out.suffix}")
 
 
-def check_output(out: Path, form: str) -> None:
+def check_output(out: Path, asked: str | None) -> str:
     """Says before hours of work that its result could not be written.
 
+    Args:
+        out: the output.
+        asked: the format that was asked for, if any.
+
+    Returns:
+        the output's format.
+
     Raises:
-        ConfigurationError: so it is.
+        ConfigurationError: it could not.
     """
     if out.is_dir():
         raise ConfigurationError(f"{out}: a folder; expected a file, such as {out}/emotions.jsonl")
@@ -98,10 +105,12 @@ def check_output(out: Path, form: str) -> None:
         raise ConfigurationError(f"{out}: there is no folder {out.parent}; make it first")
     if not os.access(out.parent, os.W_OK):
         raise ConfigurationError(f"{out}: the folder {out.parent} may not be written to")
+    form = format_of(out, asked)
     if form == "parquet":
         from clients.analyze.parquet import check_parquet
 
         check_parquet()
+    return form
 
 
 @contextmanager

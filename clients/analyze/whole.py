@@ -14,7 +14,6 @@ from clients.analyze.judge import WITHHELD, Settings
 from clients.analyze.outputs import (
     WITH_SUMMARY,
     check_output,
-    format_of,
     open_output,
     summary_path,
 )
@@ -53,8 +52,7 @@ def do(job: Job) -> bool:
     Raises:
         EmotionError: there is nothing to judge, or nothing to judge it with, or nowhere to write it.
     """
-    form = format_of(job.out, job.form)
-    check_output(job.out, form)
+    form = check_output(job.out, job.form)
     pictures = Pictures.to(job.timelines, job.timeline_format, job.settings.hop_s)
     engine = load_engine(job.model, "cpu")
     job.settings.check(engine)
