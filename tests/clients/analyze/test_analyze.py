@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -25,14 +26,20 @@ Client = Callable[..., Ran]
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four recordings, one of them stereo, in folders."""
-    place = tmp_path / "calls"
+    place = tmp_path_factory.mktemp("spoken")
     for number, name in enumerate(("a.wav", "b.flac", "inner/c.wav")):
         write(place / name, 2.0 + number, seed=number)
     write(place / "inner" / "stereo.wav", 3.2, channels=2, seed=9)
     return place
+
+
+@pytest.fixture
+def folder(spoken: Path, tmp_path: Path) -> Path:
+    """The test's own copy of them."""
+    return Path(shutil.copytree(spoken, tmp_path / "calls"))
 
 
 def write(path: Path, seconds: float, *, channels: int = 1, seed: int = 0) -> Path:
