@@ -19,10 +19,10 @@ import typer
 
 from emotion import command_line
 from emotion.errors import ConfigurationError, CorpusError
+from emotion.progress import track
 from train.evaluate import Figures, combined
 from train.features import Features, default_cache
 from train.files import write_json
-from train.progress import track
 from train.recipe import Recipe, load_recipe, recipe_from
 from train.runs import Material, prepare, train_split
 from train.splits import Split, inner_splits, random_split

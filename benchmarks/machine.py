@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.serving import Serving
-from stream_server.cores import cores
+from emotion.cores import cores
 
 MATTER: Final = ("avx2", "avx_vnni", "avx512_vnni")  # CPU flags: what int8 multiplies with
 BUSY: Final = (0, 1, 2, 5, 6, 7)

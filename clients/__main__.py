@@ -1,7 +1,6 @@
-"""emotion-client: streams recordings and loads, follows calls, or judges without a server."""
+"""emotion-client: streams recordings, a microphone and loads, follows calls, or judges by itself."""
 
 import asyncio
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +8,37 @@ from typing import Annotated
 import msgspec
 import typer
 
+from clients.analyze.command import analyze as analyze_recordings
 from clients.connect import DEFAULT_URL, Access
-from clients.display import choose
+from clients.display import displayed
 from clients.load import Load, run_load
+from clients.microphone import list_microphones
 from clients.monitor import showing
+from clients.options import (
+    Adapt,
+    Analyze,
+    Ca,
+    Channels,
+    Device,
+    Hop,
+    Json,
+    Lines,
+    ListDevices,
+    Live,
+    Model,
+    NoVad,
+    PathArgument,
+    Seconds,
+    StreamId,
+    Token,
+    Url,
+    Window,
+    names,
+    speed_of,
+)
 from clients.recordings import Recording, open_recording
-from clients.stream_file import stream_recording
+from clients.spoken import microphone_for
+from clients.stream_file import in_thread, stream, stream_recording
 from clients.watch import Watch, remarks
 from emotion.command_line import run
 from emotion.errors import ConfigurationError
@@ -30,53 +54,16 @@ class SentAs(StrEnum):
 
 
 app = typer.Typer(
-    help="Streams recordings and loads to an emotion-server, follows its calls, or judges without one.",
+    help="Streams speech to an emotion-server, follows its calls, or judges without one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-PathArgument = Annotated[Path, typer.Argument(help="WAV, FLAC, OGG or MP3.", show_default=False)]
-Channels = Annotated[
-    str | None,
-    typer.Option(
-        help="Names of the file's channels, such as customer,agent; without them a file with several "
-        "is mixed down to one.",
-        metavar="A,B",
-        show_default=False,
-    ),
-]
-Analyze = Annotated[
-    str | None,
-    typer.Option(
-        help="Which channels are analysed; customer if there is one, else the first.",
-        metavar="A,B",
-        show_default=False,
-    ),
-]
-Window = Annotated[float, typer.Option(help="Seconds that a window covers, 1 to 10.")]
-Hop = Annotated[float, typer.Option(help="Seconds from window to window, 0.25 to --window.")]
-NoVad = Annotated[
-    bool, typer.Option("--no-vad", help="Judge windows with little or no speech, too.")
-]
-Adapt = Annotated[bool, typer.Option("--adapt", help="Learn each channel's own baseline.")]
-Json = Annotated[
-    bool,
-    typer.Option("--json", help="One event a line, as on the wire; always where no terminal is."),
-]
-Url = Annotated[str, typer.Option(help="The server's, ws:// or wss://.")]
-Token = Annotated[
-    str | None, typer.Option(help="Credentials.", envvar="EMOTION_TOKEN", show_default=False)
-]
-Ca = Annotated[
-    Path | None,
-    typer.Option(help="Certificates (PEM) to trust, for wss://.", metavar="FILE"),
-]
-
 
 @app.callback()
 def _commands() -> None:
-    """Streams recordings and loads to an emotion-server, follows its calls, or judges without one."""
+    """Streams speech to an emotion-server, follows its calls, or judges without one."""
 
 
 @app.command()
@@ -92,49 +79,91 @@ def file(
     hop: Hop = 1.0,
     no_vad: NoVad = False,
     adapt: Adapt = False,
-    stream_id: Annotated[
-        str | None, typer.Option(help="A name for the stream, for whoever follows it.")
-    ] = None,
+    stream_id: StreamId = None,
     token: Token = None,
     ca: Ca = None,
+    live: Live = False,
     json: Json = False,
 ) -> None:
     """Streams a recording to a server, at the pace it was spoken, and shows emotions as they come."""
-    pace = _speed(speed)
-    with open_recording(path, _names(channels)) as recording:
+    pace = speed_of(speed)
+    with open_recording(path, names(channels)) as recording:
         start = _start(recording, analyze, window, hop, not no_vad, adapt, stream_id)
         _tell(recording)
-        display = choose(json, _title(recording))
         access = Access(url, token, ca)
-        streaming = stream_recording(recording, start, display, access=access, speed=pace)
-        if not asyncio.run(streaming):
+        with displayed(json, _title(recording), live=live) as display:
+            streaming = stream_recording(recording, start, display, access=access, speed=pace)
+            whole = asyncio.run(streaming)
+        if not whole:
             raise KeyboardInterrupt
 
 
 @app.command()
+def mic(
+    url: Url = DEFAULT_URL,
+    device: Device = None,
+    list_devices: ListDevices = False,
+    seconds: Seconds = None,
+    window: Window = 3.0,
+    hop: Hop = 1.0,
+    no_vad: NoVad = False,
+    adapt: Adapt = False,
+    stream_id: StreamId = None,
+    token: Token = None,
+    ca: Ca = None,
+    lines: Lines = False,
+    json: Json = False,
+) -> None:
+    """Streams a microphone to a server until Ctrl-C, and shows emotions while somebody speaks."""
+    if list_devices:
+        return _list_devices()
+    with microphone_for(device, seconds, json, lines) as (microphone, display):
+        start = _spoken(microphone.sample_rate, window, hop, not no_vad, adapt, stream_id)
+        frames = in_thread(microphone.portions())
+        access = Access(url, token, ca)
+        streaming = stream(frames, start, display, access=access, live=True, stop=microphone.stop)
+        asyncio.run(streaming)
+
+
+@app.command()
 def local(
-    path: PathArgument,
-    model: Annotated[
+    path: Annotated[
         Path | None,
-        typer.Option(help="A folder with monitor.onnx; the embedded model without.", metavar="DIR"),
+        typer.Argument(help="WAV, FLAC, OGG or MP3; the microphone without.", show_default=False),
     ] = None,
+    model: Model = None,
     channels: Channels = None,
     analyze: Analyze = None,
     window: Window = 3.0,
     hop: Hop = 1.0,
     no_vad: NoVad = False,
     adapt: Adapt = False,
+    device: Device = None,
+    list_devices: ListDevices = False,
+    seconds: Seconds = None,
+    live: Live = False,
+    lines: Lines = False,
     json: Json = False,
 ) -> None:
-    """Judges a recording without a server: the same events, ONNX Runtime only."""
-    from clients.local import judge_recording  # streaming needs no ONNX Runtime
+    """Judges a recording, or the microphone, without a server: the same events, ONNX Runtime only."""
+    from clients.local import judge_microphone, judge_recording  # streaming needs no ONNX Runtime
     from emotion.engine import load_engine
 
-    with open_recording(path, _names(channels)) as recording:
+    if list_devices:
+        return _list_devices()
+    if path is None:
+        _refuse_for_microphone(channels=channels, analyze=analyze)
+        engine = load_engine(model)
+        with microphone_for(device, seconds, json, lines) as (microphone, display):
+            start = _spoken(microphone.sample_rate, window, hop, not no_vad, adapt, None)
+            judge_microphone(microphone, start, display, engine=engine)
+        return
+    with open_recording(path, names(channels)) as recording:
         start = _start(recording, analyze, window, hop, not no_vad, adapt, None)
         engine = load_engine(model)
         _tell(recording)
-        judge_recording(recording, start, choose(json, _title(recording)), engine=engine)
+        with displayed(json, _title(recording), live=live) as display:
+            judge_recording(recording, start, display, engine=engine)
 
 
 @app.command()
@@ -201,6 +230,9 @@ def monitor(
     asyncio.run(showing(json, Access(url, token, ca), streams, since))
 
 
+app.command("analyze")(analyze_recordings)
+
+
 def _start(
     recording: Recording,
     analyze: str | None,
@@ -219,7 +251,7 @@ def _start(
         stream_id=stream_id,
         sample_rate=recording.sample_rate,
         channels=recording.channels,
-        analyze=_names(analyze),
+        analyze=names(analyze),
         window_s=window_s,
         hop_s=hop_s,
         vad=vad,
@@ -227,25 +259,43 @@ def _start(
     )
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(name.strip() for name in text.split(","))
-
-
-def _speed(text: str) -> float | None:
-    """Times real time; None for `max`.
+def _spoken(
+    sample_rate: int,
+    window_s: float,
+    hop_s: float,
+    vad: bool,
+    adapt: bool,
+    stream_id: str | None,
+) -> Start:
+    """A microphone's configuration.
 
     Raises:
-        ConfigurationError: it is neither a positive number nor `max`.
+        MessageError: a value is out of range.
     """
-    if text == "max":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = math.nan
-    if not 0 < speed < math.inf:
-        raise ConfigurationError(f"speed {text}: expected a number above 0, such as 1.0, or max")
-    return speed
+    return start_from(
+        stream_id=stream_id,
+        sample_rate=sample_rate,
+        window_s=window_s,
+        hop_s=hop_s,
+        vad=vad,
+        adapt=adapt,
+    )
+
+
+def _list_devices() -> None:
+    for line in list_microphones():
+        typer.echo(line)
+
+
+def _refuse_for_microphone(**options: str | None) -> None:
+    """Refuses what only a recording has.
+
+    Raises:
+        ConfigurationError: it was asked for.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigurationError(f"--{name}: a microphone has one channel; name a recording")
 
 
 def _title(recording: Recording) -> str:

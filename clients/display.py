@@ -1,9 +1,12 @@
 """What a stream's events look like: JSON lines for programs, one line a window for people.
 
-`file` and `local` share it, so that the same events print the same.
+`file`, `mic` and `local` share it, so that the same events print the same. The third way, a view that
+moves, is in `clients/live.py`.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from rich.console import Console, RenderableType
@@ -150,3 +153,23 @@ def choose(json: bool, title: str) -> Display:
     """Lines for a person at a terminal; JSON where it was asked for or nobody watches."""
     console = Console(highlight=False, soft_wrap=True)
     return JsonLines() if json or not console.is_terminal else Lines(console, title)
+
+
+@contextmanager
+def displayed(json: bool, title: str, *, live: bool) -> Iterator[Display]:
+    """As `choose`; where `live`, a person at a terminal gets the view that moves.
+
+    Args:
+        json: whether JSON was asked for.
+        title: what is heard.
+        live: whether the view may have the whole terminal.
+    """
+    display = choose(json, title)
+    console = Console(highlight=False)
+    if not live or isinstance(display, JsonLines) or console.is_dumb_terminal:
+        yield display
+        return
+    from clients.live import LiveView
+
+    with LiveView(console, title) as view:
+        yield view

@@ -1,12 +1,17 @@
-"""What can go wrong between a client and a server.
+"""What can go wrong in a client.
 
 EmotionError
+├── MicrophoneError (OSError)        no microphone, or one that is gone
 └── StreamError (ConnectionError)   no stream, or one that ended early
     ├── UnreachableError            no connection; says whether trying again may help
     └── RefusedError                the server said why, with one of the protocol's codes
 """
 
 from emotion.errors import EmotionError
+
+
+class MicrophoneError(EmotionError, OSError):
+    """A microphone that is not there, may not be used, or has gone while it was used."""
 
 
 class StreamError(EmotionError, ConnectionError):

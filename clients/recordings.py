@@ -4,6 +4,7 @@ Whatever soundfile reads: WAV, FLAC, OGG, MP3. The file keeps its sample rate wh
 (the server resamples), and is read in portions: a long one never stands in memory.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,19 +86,31 @@ class Recording:
 
 
 @contextmanager
-def open_recording(path: Path, channels: tuple[str, ...] | None = None) -> Iterator[Recording]:
+def open_recording(
+    path: Path, channels: tuple[str, ...] | None = None, *, apart: bool = False
+) -> Iterator[Recording]:
     """Opens a file for streaming.
 
     Args:
         path: of a file that soundfile reads.
-        channels: names of the file's channels; where None, a file with several is mixed to `mono`.
+        channels: names of the file's channels.
+        apart: whether a file with several channels and no names for them keeps them apart, as `left`
+            and `right` or `channel-1`, `channel-2` and so on; else it is mixed down to `mono`.
 
     Raises:
         AudioError: there is no such file, it is not audio, it is empty, or it has another number of
             channels than named.
     """
     with _open(path) as file:
+        if channels is None and apart:
+            channels = usual_names(file.channels)
         yield _described(path, file, channels)
+
+
+def usual_names(count: int) -> tuple[str, ...]:
+    """What the channels of a file are called where nobody has named them."""
+    usual = {1: ("mono",), 2: ("left", "right")}
+    return usual.get(count) or tuple(f"channel-{number + 1}" for number in range(count))
 
 
 def _open(path: Path) -> Any:
@@ -106,7 +119,8 @@ def _open(path: Path) -> Any:
     if not path.is_file():
         raise AudioError(f"{path}: expected an audio file, found a folder or a device")
     try:
-        return soundfile.SoundFile(path)
+        # As bytes: soundfile would not encode a name that is not UTF-8.
+        return soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless .raw files
         formats = "expected WAV, FLAC, OGG or MP3"
         raise AudioError(

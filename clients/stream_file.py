@@ -1,4 +1,4 @@
-"""Streams a recording to a server and hands on what it answers.
+"""Streams a recording, or a microphone, to a server and hands on what it answers.
 
 Two things happen at once: frames go out on a schedule, messages come in. Both over a link that connects
 again where the connection breaks.
@@ -78,59 +78,85 @@ async def stream_recording(
         AudioError: the file cannot be read on.
         ConfigurationError: `access` is not to a server.
     """
-    interrupted = asyncio.Event()
+    frame_s = LIVE_FRAME_S if speed else FAST_FRAME_S
+    frames = paced(in_thread(recording.portions(frame_s)), frame_s / speed if speed else 0.0)
     live = speed is not None and speed <= 1
+    return await stream(frames, start, display, access=access, live=live)
+
+
+async def stream(
+    frames: AsyncIterator[bytes],
+    start: Start,
+    display: Display,
+    *,
+    access: Access,
+    live: bool,
+    stop: Callable[[], None] = lambda: None,
+) -> bool:
+    """Streams audio as it comes, as `stream_recording` does.
+
+    Args:
+        frames: of audio, at the pace at which they are to be sent.
+        start: the stream's configuration.
+        display: shows what the server says.
+        access: to the server.
+        live: whether the audio cannot wait.
+        stop: called on Ctrl-C, to end the frames.
+
+    Returns:
+        False if it was interrupted.
+
+    Raises:
+        StreamError, ConfigurationError: as `stream_recording`.
+        EmotionError: what the frames raise.
+    """
+    interrupted = asyncio.Event()
     with suppress(TimeoutError):
         async with Link(access, start, live=live, notice=display.notice) as link:
             async with asyncio.timeout(None) as limit:
-                with _first_interrupt(interrupted, limit):
-                    await _exchange(link, recording, display, speed, interrupted)
+                with _first_interrupt(interrupted, limit, stop):
+                    await _exchange(link, frames, display, interrupted)
     return not interrupted.is_set()
 
 
 async def _exchange(
-    link: Link,
-    recording: Recording,
-    display: Display,
-    speed: float | None,
-    interrupted: asyncio.Event,
+    link: Link, frames: AsyncIterator[bytes], display: Display, interrupted: asyncio.Event
 ) -> None:
     """Sends and receives at the same time, until the summary."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_send(link, recording, speed, interrupted))
+            tasks.create_task(_send(link, frames, interrupted))
             async for message, text in link:
                 display.show(message, text)
     except BaseExceptionGroup as group:  # the first of the two that failed cancelled the other
         raise group.exceptions[0] from None
 
 
-async def _send(
-    link: Link, recording: Recording, speed: float | None, interrupted: asyncio.Event
-) -> None:
-    frame_s = LIVE_FRAME_S if speed else FAST_FRAME_S
-    portions = _in_thread(recording.portions(frame_s))
-    async for frame in paced(portions, frame_s / speed if speed else 0.0):
+async def _send(link: Link, frames: AsyncIterator[bytes], interrupted: asyncio.Event) -> None:
+    async for frame in frames:
         if interrupted.is_set():
             break
         await link.send(frame)
     await link.stop()
 
 
-async def _in_thread(portions: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Reads and decodes off the event loop."""
+async def in_thread(portions: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Portions that take their time, such as a file's that is read and decoded, off the event loop."""
     while portion := await asyncio.to_thread(next, portions, b""):
         yield portion
 
 
 @contextmanager
-def _first_interrupt(interrupted: asyncio.Event, limit: asyncio.Timeout) -> Iterator[None]:
+def _first_interrupt(
+    interrupted: asyncio.Event, limit: asyncio.Timeout, stop: Callable[[], None]
+) -> Iterator[None]:
     """Makes of Ctrl-C an end of the recording, and of the second one an end of the patience."""
     loop = asyncio.get_running_loop()
 
     def interrupt() -> None:
         again = interrupted.is_set()
         interrupted.set()
+        stop()
         limit.reschedule(loop.time() + (0.0 if again else GRACE_S))
 
     with on_interrupt(interrupt):

@@ -12,13 +12,13 @@ import numpy as np
 
 from emotion.contract import Graph
 from emotion.errors import ConfigurationError
+from emotion.progress import track
 from export.build import Settings, build
 from export.clips import read_clip
 from export.graphs import Networks
 from export.parity import Array, Check, Session
 from train.checkpoint import load_checkpoint, load_clip_names, weights_sha256
 from train.corpora import Clip, load_ravdess
-from train.progress import track
 
 MAX_DISAGREEMENT: Final = 0.02
 MAX_ACCURACY_CHANGE: Final = 0.005

@@ -17,9 +17,9 @@ import onnxruntime
 import torch
 
 from emotion.contract import SAMPLE_RATE, Graph, Precision
+from emotion.progress import track
 from export.clips import Sound, Waveform
 from export.graphs import INPUTS, Networks
-from train.progress import track
 
 Array = npt.NDArray[np.float32]
 

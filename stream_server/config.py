@@ -13,9 +13,9 @@ from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from emotion.alerts import Rule, check_rules
+from emotion.cores import cores
 from emotion.engine import Device
 from emotion.errors import ConfigurationError
-from stream_server.cores import cores
 from stream_server.tables import (
     Audiohook,
     Jwt,

@@ -16,6 +16,7 @@ from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from emotion.cores import cores
 from emotion.engine import Engine, load_engine
 from emotion.errors import ConfigurationError, MessageError
 from stream_server.admission import Admission, Doors
@@ -26,7 +27,6 @@ from stream_server.calls import Calls
 from stream_server.capacity import measure
 from stream_server.config import Config, url
 from stream_server.connection import SpeakingConnection
-from stream_server.cores import cores
 from stream_server.dialect import Dialect, Native
 from stream_server.gate import Gate
 from stream_server.http import HEALTH, MONITOR, STREAM, Site, unauthorized_response

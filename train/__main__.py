@@ -11,9 +11,9 @@ from rich.logging import RichHandler
 
 from emotion import command_line
 from emotion.errors import ConfigurationError
+from emotion.progress import console
 from train import download as archives
 from train.files import write_json
-from train.progress import console
 from train.recipe import load_recipe
 
 app = typer.Typer(

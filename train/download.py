@@ -19,8 +19,8 @@ from typing import Final
 import httpx
 
 from emotion.errors import CorpusError
+from emotion.progress import track_bytes
 from train.files import replacing, write
-from train.progress import track_bytes
 
 RECORD: Final = "https://zenodo.org/records/1188976/files"
 

@@ -19,13 +19,13 @@ import numpy.typing as npt
 import torch
 
 from emotion.errors import AudioError, CorpusError
+from emotion.progress import track
 from train.audio import Backend, read_mono, usable_backend
 from train.checkpoint import weights_sha256
 from train.corpora import Clip, report_skipped
 from train.encoder import CONTEXT_SAMPLES, Embedder
 from train.files import replacing
 from train.frontend import SAMPLE_RATE
-from train.progress import track
 
 VERSION: Final = 1
 """Raised when the code changes what an embedding is."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from emotion.errors import ConfigurationError, CorpusError
+from emotion.progress import track
 from train.checkpoint import (
     Checkpoint,
     ClipNames,
@@ -25,7 +26,6 @@ from train.evaluate import Figures, combined, figures, probabilities, result, su
 from train.features import Features, extract
 from train.files import write_json
 from train.fit import Epoch, Fitted, fit_head
-from train.progress import track
 from train.recipe import Recipe, recipe_from
 from train.splits import Protocol, Split, emobox_splits, everything, random_split
 

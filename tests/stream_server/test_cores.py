@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from emotion.cores import cores
 from stream_server.config import Config
-from stream_server.cores import cores
 
 NOWHERE = Path("/nowhere")
 

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from train import progress
-from train.progress import track, track_bytes
+from emotion import progress
+from emotion.progress import track, track_bytes, track_done
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -15,6 +15,7 @@ def test_nothing_is_lost_on_the_way(terminal: bool, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(progress, "console", lambda: console)
     assert list(track([3, 1, 2], "features")) == [3, 1, 2]
     assert list(track([], "features")) == []
+    assert list(track_done(iter("ab"), 3, 5, "recordings")) == ["a", "b"]
     assert list(track_bytes([b"ab", b"c"], 5, 8, "archive")) == [b"ab", b"c"]
 
 
@@ -29,7 +30,7 @@ def test_elsewhere_a_plain_line_comes_now_and_then(monkeypatch: pytest.MonkeyPat
     console = Console(file=(written := io.StringIO()), force_terminal=False)
     monkeypatch.setattr(progress, "console", lambda: console)
     clock = iter(range(0, 1_000, 4))
-    monkeypatch.setattr("train.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("emotion.progress.time.monotonic", lambda: next(clock))
     list(track(range(10), "features"))
     lines = written.getvalue().splitlines()
     assert lines[0] == "features: 3 of 10, 28 s left"

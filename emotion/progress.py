@@ -38,6 +38,18 @@ def track(items: Sequence[T], what: str) -> Iterator[T]:
     return _track(counted, 0, len(items), what, MofNCompleteColumn())
 
 
+def track_done(items: Iterable[T], done: int, total: int, what: str) -> Iterator[T]:
+    """Yields the items as they are done, and shows how many of all that makes.
+
+    Args:
+        items: what is done, as it comes.
+        done: items that were done before.
+        total: items there are.
+        what: the line's beginning.
+    """
+    return _track(((item, 1) for item in items), done, total, what, MofNCompleteColumn())
+
+
 def track_bytes(chunks: Iterable[bytes], done: int, total: int, what: str) -> Iterator[bytes]:
     """Yields the chunks of a download and shows how many bytes have arrived.
 

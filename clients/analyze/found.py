@@ -1,0 +1,90 @@
+"""Which recordings are meant: files as they are named, folders with all that is audio in them."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Final, NamedTuple
+
+from emotion.errors import AudioError
+
+EXTENSIONS: Final = frozenset(
+    ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64".split()
+)
+"""Of the files that are taken from a folder; one that is named is opened whatever it is called."""
+
+
+class Found(NamedTuple):
+    """A recording that is to be judged.
+
+    Attributes:
+        path: as it was given, or below the folder that was given.
+        name: relative to what was given, with `/`, another one for each recording; for files beside.
+    """
+
+    path: str
+    name: str
+
+    @property
+    def key(self) -> bytes:
+        """By which the recording is known again, wherever the command runs."""
+        return os.fsencode(os.path.abspath(self.path))
+
+    @property
+    def shown(self) -> str:
+        """The path as text: what is not UTF-8 in it is spelled out."""
+        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+
+
+def find(paths: Sequence[Path], unreadable: Callable[[str], None]) -> list[Found]:
+    """The recordings, each once, those of a folder in the order of their names.
+
+    Args:
+        paths: files and folders.
+        unreadable: told of each folder that cannot be read, in a line.
+
+    Raises:
+        AudioError: there is no such file or folder, or no recording in any of them.
+    """
+    found, keys, names = list[Found](), set[bytes](), set[str]()
+    for path in paths:
+        if not path.exists():
+            raise AudioError(f"{path}: no such file or folder")
+        for each in _within(path, unreadable) if path.is_dir() else [path]:
+            name = _distinct(_name(each, path), names)
+            one = Found(str(each), name)
+            if one.key not in keys:
+                keys.add(one.key)
+                names.add(name)
+                found.append(one)
+    if not found:
+        places = ", ".join(map(str, paths))
+        raise AudioError(f"{places}: no recordings; expected {', '.join(sorted(EXTENSIONS))}")
+    return found
+
+
+def _within(folder: Path, unreadable: Callable[[str], None]) -> Iterator[Path]:
+    """All recordings below a folder; hidden ones, such as macOS's `._a.wav`, are none."""
+
+    def tell(error: OSError) -> None:
+        unreadable(f"{error.filename}: cannot be read ({error.strerror})")
+
+    for where, folders, files in os.walk(folder, onerror=tell):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and PurePath(name).suffix.lower() in EXTENSIONS:
+                yield Path(where, name)
+
+
+def _name(path: Path, given: Path) -> str:
+    relative = path.relative_to(given).as_posix() if path != given else path.name
+    return os.fsencode(relative).decode("utf-8", "backslashreplace")
+
+
+def _distinct(name: str, taken: set[str]) -> str:
+    """The name, with a number where another recording has it."""
+    stem, dot, suffix = name.rpartition(".")
+    wanted, number = name, 2
+    while wanted in taken:
+        wanted = f"{stem or suffix} ({number}){dot if stem else ''}{suffix if stem else ''}"
+        number += 1
+    return wanted

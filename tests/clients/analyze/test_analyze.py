@@ -1,0 +1,491 @@
+"""Many recordings into one file; `emotion-client local` is the oracle."""
+
+import csv
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+
+from clients.analyze import run
+from clients.analyze.found import Found
+from clients.analyze.store import open_store
+from tests.clients.conftest import Ran
+from tests.speech import speech_like
+
+Client = Callable[..., Ran]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four recordings, one of them stereo, in folders."""
+    place = tmp_path_factory.mktemp("spoken")
+    for number, name in enumerate(("a.wav", "b.flac", "inner/c.wav")):
+        write(place / name, 2.0 + number, seed=number)
+    write(place / "inner" / "stereo.wav", 3.2, channels=2, seed=9)
+    return place
+
+
+@pytest.fixture
+def folder(spoken: Path, tmp_path: Path) -> Path:
+    """The test's own copy of them."""
+    return Path(shutil.copytree(spoken, tmp_path / "calls"))
+
+
+def write(path: Path, seconds: float, *, channels: int = 1, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = [speech_like(seconds, 16_000, seed + column) for column in range(channels)]
+    soundfile.write(path, np.stack(columns, axis=1), 16_000)
+    return path
+
+
+@pytest.fixture
+def analyze(client: Client, model_folder: Path) -> Callable[..., Ran]:
+    def start(*arguments: object) -> Ran:
+        return client("analyze", *arguments, "--model", model_folder)
+
+    return start
+
+
+Analyze = Callable[..., Ran]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [msgspec.json.decode(line) for line in path.read_bytes().splitlines()]
+
+
+def events(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without what belongs to a connection or a file."""
+    wanted = [event for event in found if event["type"] in ("emotion", "silence")]
+    without = ("id", "stream_id", "latency_ms", "path")
+    return [{k: v for k, v in event.items() if k not in without} for event in wanted]
+
+
+@pytest.mark.parametrize(
+    "options", ["", "--no-vad --window 2 --hop 0.25", "--adapt --no-vad --hop 0.5"]
+)
+def test_events_are_those_of_local(
+    analyze: Analyze, client: Client, folder: Path, tmp_path: Path, model_folder: Path, options: str
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert analyze(folder, "--out", out, *options.split()).code == 0
+    by_path: dict[str, list[dict[str, Any]]] = {}
+    for line in lines(out):
+        by_path.setdefault(line["path"], []).append(line)
+    assert [Path(path).name for path in by_path] == ["a.wav", "b.flac", "c.wav", "stereo.wav"]
+    for path, found in by_path.items():
+        stereo = ["--channels", "left,right", "--analyze", "left,right"]
+        apart = stereo if path.endswith("stereo.wav") else []
+        near = client("local", path, "--model", model_folder, *apart, *options.split())
+        assert events(found) == events(near.messages)
+        assert len(events(found)) > 1
+        assert found[-1]["type"] == "summary"
+        counts = {c["channel"]: c["dominant"] for c in found[-1]["channels"]}
+        assert counts == near.messages[-1]["dominant"]
+        assert found[-1]["duration_s"] == near.messages[-1]["audio_s"]
+
+
+def test_mixed_down_a_stereo_file_is_what_local_makes_of_it(
+    analyze: Analyze, client: Client, folder: Path, tmp_path: Path, model_folder: Path
+) -> None:
+    path, out = folder / "inner" / "stereo.wav", tmp_path / "out.jsonl"
+    assert analyze(path, "--out", out, "--mix").code == 0
+    near = client("local", path, "--model", model_folder)
+    assert events(lines(out)) == events(near.messages)
+
+
+def test_the_summary_means_what_it_says(analyze: Analyze, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    ran = analyze(folder / "a.wav", "--out", out)
+    *found, summary = lines(out)
+    (channel,) = summary["channels"]
+    judged = [event["probabilities"] for event in found if event["type"] == "emotion"]
+    assert channel["inferred"] == len(judged) and channel["windows"] == len(found)
+    for label, mean in channel["probabilities"].items():
+        assert mean == pytest.approx(np.mean([p[label] for p in judged]), abs=2e-6)
+    assert channel["dominant"] == max(channel["probabilities"], key=channel["probabilities"].get)
+    assert 0 < channel["speech_share"] <= 1
+    assert "a.wav" in ran.out and channel["dominant"] in ran.out
+
+
+def test_without_speech_there_is_nothing_to_mean(analyze: Analyze, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(48_000), 16_000)
+    out = tmp_path / "out.jsonl"
+    assert analyze(tmp_path / "quiet.wav", "--out", out).code == 0
+    (channel,) = lines(out)[-1]["channels"]
+    assert (channel["dominant"], channel["probabilities"], channel["speech_share"]) == (
+        None,
+        None,
+        0,
+    )
+
+
+def test_a_bad_file_is_skipped_named_and_not_the_end(
+    analyze: Analyze, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "broken.wav").write_text("no audio")
+    whole = (folder / "b.flac").read_bytes()
+    (folder / "half.flac").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.mp3").touch()
+    out = tmp_path / "out.jsonl"
+    ran = analyze(folder, "--out", out)
+    assert ran.code == 1
+    end = ran.err[ran.err.index("3 skipped:") :]
+    assert all(name in end for name in ("broken.wav", "half.flac", "empty.mp3"))
+    assert {Path(line["path"]).name for line in lines(out)} == {
+        *("a.wav", "b.flac", "c.wav", "stereo.wav")
+    }
+
+
+def killed_at(folder: Path, out: Path, model: Path, where: str, count: int) -> None:
+    """Runs the command and kills it, as `kill -9` does, when this method is called for the n-th time."""
+    module, name = where.split(":")
+    holder, method = name.split(".")
+    code = f"""
+import os, signal, sys
+from importlib import import_module
+holder = getattr(import_module({module!r}), {holder!r})
+real, calls = getattr(holder, {method!r}), []
+def deadly(*arguments):
+    calls.append(1)
+    if len(calls) == {count}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments)
+setattr(holder, {method!r}, deadly)
+from clients.__main__ import main
+sys.argv = ["emotion-client", "analyze", {str(folder)!r}, "--out", {str(out)!r},
+            "--model", {str(model)!r}, "--jobs", "1"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=120)
+    assert done.returncode == -9, done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="not in CI: Windows has no SIGKILL")
+@pytest.mark.parametrize(
+    ("where", "count", "finished"),
+    [
+        ("clients.analyze.store:Store.begin", 1, 0),
+        ("clients.analyze.store:Store.keep", 3, 2),
+        ("clients.analyze.store:Store.finish", 3, 2),
+        ("clients.analyze.outputs:JsonLines.row", 4, 4),
+        ("clients.analyze.outputs:JsonLines.close", 1, 4),
+    ],
+)
+def test_killed_at_any_moment_it_goes_on_and_ends_the_same(
+    analyze: Analyze,
+    folder: Path,
+    tmp_path: Path,
+    model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    count: int,
+    finished: int,
+) -> None:
+    whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    assert analyze(folder, "--out", whole).code == 0
+    killed_at(folder, out, model_folder, where, count)
+    assert not out.exists()
+    again = counted(monkeypatch)
+    assert analyze(folder, "--out", out).code == 0
+    assert len(again) == 4 - finished
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        *("out.jsonl", "out.jsonl.progress", "whole.jsonl", "whole.jsonl.progress")
+    ]
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The recordings that are judged from now on."""
+    judged, real = list[str](), run.judge_file
+
+    def judge(path: Path, *arguments: Any) -> Iterator[Any]:
+        judged.append(path.name)
+        return real(path, *arguments)
+
+    monkeypatch.setattr(run, "judge_file", judge)
+    return judged
+
+
+def test_an_old_output_stays_until_the_new_one_is_whole(
+    analyze: Analyze, folder: Path, tmp_path: Path, model_folder: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert analyze(folder, "--out", out).code == 0
+    before = out.read_bytes()
+    write(folder / "d.wav", 2.0)
+    if os.name != "nt":
+        killed_at(folder, out, model_folder, "clients.analyze.outputs:JsonLines.row", 5)
+        assert out.read_bytes() == before
+    assert analyze(folder, "--out", out).code == 0
+    assert out.read_bytes() != before
+
+
+def test_only_what_is_new_or_has_changed_is_judged_again(
+    analyze: Analyze, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.jsonl"
+    analyze(folder, "--out", out)
+    judged = counted(monkeypatch)
+    ran = analyze(folder, "--out", out)
+    assert (judged, ran.code) == ([], 0)
+    assert "4 of 4 are finished already" in ran.err
+    write(folder / "a.wav", 2.5, seed=7)
+    write(folder / "new.wav", 2.0)
+    (folder / "b.flac").unlink()
+    assert analyze(folder, "--out", out).code == 0
+    assert sorted(judged) == ["a.wav", "new.wav"]
+    names = dict.fromkeys(Path(line["path"]).name for line in lines(out))
+    assert list(names) == ["a.wav", "new.wav", "c.wav", "stereo.wav"]
+
+
+def test_a_bad_file_that_was_repaired_is_judged(
+    analyze: Analyze, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.jsonl"
+    (folder / "d.wav").write_text("no audio")
+    assert analyze(folder, "--out", out).code == 1
+    judged = counted(monkeypatch)
+    write(folder / "d.wav", 2.0)
+    assert analyze(folder, "--out", out).code == 0
+    assert judged == ["d.wav"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--hop 0.5", "hop_s was 1.0 and is 0.5"),
+        ("--mix", "mix was false and is true"),
+        ("--no-vad --window 2", "window_s was 3.0 and is 2.0; vad was true and is false"),
+    ],
+)
+def test_other_settings_are_refused_unless_it_begins_anew(
+    analyze: Analyze, folder: Path, tmp_path: Path, options: str, said: str
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert analyze(folder, "--out", out).code == 0
+    before = out.read_bytes()
+    ran = analyze(folder, "--out", out, *options.split())
+    assert ran.code == 2
+    assert said in ran.error and "--fresh" in ran.error
+    assert out.read_bytes() == before
+    assert analyze(folder, "--out", out, "--fresh", *options.split()).code == 0
+    assert out.read_bytes() != before
+
+
+def test_another_model_is_another_setting(
+    analyze: Analyze, client: Client, folder: Path, tmp_path: Path
+) -> None:
+    from tests.fakes import write_model
+
+    out = tmp_path / "out.jsonl"
+    analyze(folder, "--out", out)
+    other = write_model(tmp_path / "other", version="2")
+    ran = client("analyze", folder, "--out", out, "--model", other)
+    assert ran.code == 2 and "model was" in ran.error
+
+
+def test_a_file_of_somebody_elses_is_not_overwritten(
+    analyze: Analyze, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine.jsonl"
+    out.write_text("precious")
+    ran = analyze(folder, "--out", out)
+    assert ran.code == 2 and "--fresh" in ran.error
+    assert out.read_text() == "precious"
+
+
+def test_two_runs_do_not_write_the_same_output(
+    analyze: Analyze, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    with open_store(out, {}):
+        ran = analyze(folder, "--out", out)
+    assert ran.code == 2 and "another run" in ran.error
+
+
+def test_progress_that_is_none_is_one_line(analyze: Analyze, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl.progress").write_text(
+        "not a database, but long enough to be read as one"
+    )
+    ran = analyze(folder, "--out", tmp_path / "out.jsonl")
+    assert ran.code == 2 and "--fresh" in ran.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("none.wav",), "no such file or folder"),
+        (("{calls}", "--out", "{tmp}/no/out.jsonl"), "there is no folder"),
+        (("{calls}", "--out", "{tmp}"), "a folder"),
+        (("{calls}", "--out", "{tmp}/out.txt"), "--format"),
+        (("{calls}", "--format", "cvs"), "did you mean 'csv'"),
+        (("{calls}", "--timeline-format", "gif"), "svg, html, png"),
+        (("{calls}", "--hop", "9"), "hop_s"),
+        (("{calls}", "--mix", "--channels", "a,b"), "--mix"),
+        (("{calls}", "--channels", "a,b", "--analyze", "c"), "analyze names 'c'"),
+        (("{calls}", "--jobs", "0"), "jobs"),
+        (("{empty}",), "no recordings"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_before_anything_is_judged(
+    analyze: Analyze, folder: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"calls": folder, "tmp": tmp_path, "empty": tmp_path / "empty"}
+    given = [text.format(**places) for text in arguments]
+    ran = analyze("--out", tmp_path / "out.jsonl", *given)
+    assert ran.code == 2
+    assert said in ran.error
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_agent_is_analysed_only_where_it_is_named(
+    analyze: Analyze, folder: Path, tmp_path: Path
+) -> None:
+    stereo = folder / "inner" / "stereo.wav"
+    both = ("--channels", "customer,agent")
+    ran = analyze(stereo, "--out", tmp_path / "a.jsonl", *both)
+    assert {line.get("channel", "customer") for line in lines(tmp_path / "a.jsonl")} == {"customer"}
+    assert "agent is not analysed" in ran.err
+    ran = analyze(stereo, "--out", tmp_path / "b.jsonl", *both, "--analyze", "customer,agent")
+    found = events(lines(tmp_path / "b.jsonl"))
+    assert {event["channel"] for event in found} == {"customer", "agent"}
+    assert "not analysed" not in ran.err
+
+
+def test_a_table_has_the_same_rows_as_the_lines(
+    analyze: Analyze, folder: Path, tmp_path: Path
+) -> None:
+    for name in ("out.jsonl", "out.csv"):
+        assert analyze(folder, "--out", tmp_path / name).code == 0
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = [line for line in lines(tmp_path / "out.jsonl") if line["type"] != "summary"]
+    assert len(rows) == len(found)
+    for row, event in zip(rows, found, strict=True):
+        assert (row["path"], row["channel"], row["type"]) == (
+            *(event["path"], event["channel"], event["type"]),
+        )
+        assert float(row["end_s"]) == event["end_s"]
+        for label, share in event.get("probabilities", {}).items():
+            assert float(row[label]) == share
+    with (tmp_path / "out.summary.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 5
+
+
+def test_parquet_has_the_same_rows_with_types(
+    analyze: Analyze, folder: Path, tmp_path: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install '.[parquet]'")
+    for name in ("out.jsonl", "out.parquet"):
+        assert analyze(folder, "--out", tmp_path / name).code == 0
+    table = parquet.read_table(tmp_path / "out.parquet")
+    found = [line for line in lines(tmp_path / "out.jsonl") if line["type"] != "summary"]
+    assert table.column("end_s").to_pylist() == [event["end_s"] for event in found]
+    assert table.column("label").to_pylist() == [event.get("label") for event in found]
+    happy = [event.get("probabilities", {}).get("happy") for event in found]
+    for ours, theirs in zip(table.column("happy").to_pylist(), happy, strict=True):
+        assert ours == (None if theirs is None else pytest.approx(theirs, abs=1e-6))
+    assert parquet.read_table(tmp_path / "out.summary.parquet").num_rows == 5
+
+
+def test_parquet_without_pyarrow_is_one_line(
+    analyze: Analyze, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    ran = analyze(folder, "--out", tmp_path / "out.parquet")
+    assert ran.code == 2 and "emotion-monitor[parquet]" in ran.error
+
+
+def test_no_more_recordings_are_taken_than_are_worked_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """100,000 recordings must not wait in memory as futures, or their results."""
+    taken = list[int]()
+
+    def recordings() -> Iterator[Found]:
+        for number in range(100):
+            taken.append(number)
+            yield Found(f"{number}.wav", f"{number}.wav")
+
+    monkeypatch.setattr(run, "_judge", lambda found, *_: run.Outcome(found, 0.0, None))
+    settings: Any = None
+    outcomes = run.judge_all(recordings(), settings, settings, settings, jobs=3)
+    for number, _ in enumerate(outcomes):
+        assert len(taken) <= number + 1 + 2 * 2 * 3
+    assert len(taken) == 100
+
+
+def test_rows_of_a_long_recording_do_not_wait_for_its_end(
+    analyze: Analyze, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clients.analyze.store import Store
+
+    monkeypatch.setattr(run, "CHUNK", 8)
+    sizes, real = list[int](), Store.keep
+
+    def keep(store: Store, number: int, rows: list[Any]) -> None:
+        sizes.append(len(rows))
+        real(store, number, rows)
+
+    monkeypatch.setattr(Store, "keep", keep)
+    write(tmp_path / "long.wav", 60.0)
+    assert analyze(tmp_path / "long.wav", "--out", tmp_path / "out.jsonl").code == 0
+    assert sum(sizes) == 60 and max(sizes) <= 8 + 10
+    assert [event["seq"] for event in events(lines(tmp_path / "out.jsonl"))] == list(range(1, 61))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="not in CI: names that are not UTF-8")
+def test_names_that_are_no_text_are_spelled_out(analyze: Analyze, tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b'/calls/\xff "a", <b> & \n.wav')
+    os.makedirs(os.path.dirname(path))
+    plain = write(tmp_path / "plain.wav", 2.0)
+    os.rename(plain, path)
+    for name in ("out.jsonl", "out.csv", "out.emotionml", "out.parquet"):
+        ran = analyze(tmp_path / "calls", "--out", tmp_path / name, "--timelines", tmp_path / "t")
+        assert ran.code == 0, ran.err
+    assert r"\xff" in lines(tmp_path / "out.jsonl")[0]["path"]
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["path"] == lines(tmp_path / "out.jsonl")[0]["path"]
+
+
+def test_the_progress_is_small(analyze: Analyze, tmp_path: Path) -> None:
+    """So that 100,000 recordings fit on a disk."""
+    write(tmp_path / "a.wav", 60.0)
+    analyze(tmp_path / "a.wav", "--out", tmp_path / "out.jsonl", "--hop", "0.25", "--no-vad")
+    with sqlite3.connect(tmp_path / "out.jsonl.progress") as database:
+        ((size,),) = database.execute("select sum(length(rows)) from chunks").fetchall()
+    database.close()
+    assert size < (tmp_path / "out.jsonl").stat().st_size / 3
+
+
+def test_ctrl_c_keeps_what_is_finished(
+    analyze: Analyze, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, real = tmp_path / "out.jsonl", run._judge
+
+    def judge(found: Found, *arguments: Any) -> Any:
+        if found.name.endswith("c.wav"):
+            raise KeyboardInterrupt
+        return real(found, *arguments)
+
+    monkeypatch.setattr(run, "_judge", judge)
+    ran = analyze(folder, "--out", out, "--jobs", 1)
+    assert ran.code == 130
+    assert re.search(r"out\.jsonl\.progress; the same command goes on", ran.err)
+    monkeypatch.setattr(run, "_judge", real)
+    judged = counted(monkeypatch)
+    assert analyze(folder, "--out", out).code == 0
+    assert "a.wav" not in judged and "c.wav" in judged

@@ -1,0 +1,62 @@
+"""Which files are recordings."""
+
+from pathlib import Path
+
+import pytest
+
+from clients.analyze.found import find
+from emotion.errors import AudioError
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def names(*paths: Path) -> list[str]:
+    return [found.name for found in find(paths, pytest.fail)]
+
+
+def test_a_folder_is_searched_to_its_bottom_for_what_is_audio(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "b.WAV",
+        "a.flac",
+        "x/y/z.mp3",
+        "notes.txt",
+        ".hidden.wav",
+        "._a.flac",
+        ".git/a.wav",
+    )
+    assert names(tmp_path) == ["a.flac", "b.WAV", "x/y/z.mp3"]
+
+
+def test_a_file_that_is_named_is_taken_whatever_it_is_called(tmp_path: Path) -> None:
+    touch(tmp_path, "recording", "a.wav")
+    assert names(tmp_path / "recording") == ["recording"]
+
+
+def test_a_recording_that_is_named_twice_is_judged_once(tmp_path: Path) -> None:
+    touch(tmp_path, "x/a.wav")
+    assert names(tmp_path, tmp_path / "x", tmp_path / "x" / "a.wav") == ["x/a.wav"]
+
+
+def test_recordings_of_one_name_have_pictures_of_their_own(tmp_path: Path) -> None:
+    touch(tmp_path, "x/a.wav", "y/a.wav", "z/a.wav")
+    found = names(tmp_path / "x", tmp_path / "y", tmp_path / "z")
+    assert found == ["a.wav", "a (2).wav", "a (3).wav"]
+
+
+def test_a_link_that_leads_back_is_not_followed_for_ever(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    (tmp_path / "again").symlink_to(tmp_path, target_is_directory=True)
+    assert names(tmp_path) == ["a.wav"]
+
+
+def test_nothing_to_judge_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="no recordings; expected"):
+        find([tmp_path], pytest.fail)
+    with pytest.raises(AudioError, match="no such file or folder"):
+        find([tmp_path / "none"], pytest.fail)
