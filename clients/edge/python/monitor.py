@@ -58,8 +58,7 @@ def judge(path: str, model: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    beside = str(Path(__file__).with_name("monitor.onnx"))
     try:
-        judge(*[*sys.argv[1:], beside][:2])
+        judge(*[*sys.argv[1:], str(Path(__file__).with_name("monitor.onnx"))][:2])
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(0)  # nobody listens any more
