@@ -1,11 +1,9 @@
 """The program that an edge engineer copies: alone with the model, without our packages."""
 
 import ast
-import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +11,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from clients.synthetic import speech_like
-from emotion.audio import Pcm, to_pcm
-from emotion.engine import Engine, default_model, load_engine
-from emotion.messages import Emotion
-from tests.fakes import heard
+from emotion.engine import Engine
+from tests.clients.edge.sounds import MODEL, check, recording, said, speech
 
 PROGRAM = Path(__file__).parents[3] / "clients" / "edge" / "python" / "monitor.py"
-MODEL = default_model() / "monitor.onnx"
 MAX_LINES = 40  # that say something: neither blank, nor docstring, nor import
-
-
-@pytest.fixture(scope="module")
-def embedded() -> Engine:
-    return load_engine(device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -53,32 +42,12 @@ def ran(
     )
 
 
-def said(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
-    assert (done.returncode, done.stderr) == (0, b"")
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def check(lines: list[dict[str, Any]], engine: Engine, pieces: Iterable[bytes]) -> int:
-    """The lines say what a session of the engine says of these bytes; gives how many windows."""
-    events = [e for e in heard(engine, pieces, vad=False) if isinstance(e, Emotion)]
-    assert [(line["start_s"], line["end_s"], line["label"]) for line in lines] == [
-        (event.start_s, event.end_s, event.label) for event in events
-    ]
-    for line, event in zip(lines, events, strict=True):
-        assert line["probabilities"] == pytest.approx(event.probabilities, abs=1e-6)
-    return len(lines)
-
-
-def speech(samples: int) -> Pcm:
-    return to_pcm(speech_like(samples / 16_000, seed=5)[:samples])
-
-
 def test_a_recording_gives_what_the_engine_gives(
     alone: Path, embedded: Engine, tmp_path: Path
 ) -> None:
     pcm = speech(5 * 16_000 + 8_000)
-    soundfile.write(tmp_path / "speech.wav", pcm, 16_000)
-    assert check(said(ran(alone, tmp_path / "speech.wav")), embedded, [pcm.tobytes()]) == 6
+    lines = said(ran(alone, recording(tmp_path / "speech.wav", pcm)))
+    assert check(lines, embedded, pcm.tobytes(), within=1e-6) == 6
 
 
 @pytest.mark.parametrize("samples", [0, 1, 7_999, 8_000, 16_000, 23_999])
@@ -86,7 +55,7 @@ def test_a_short_pipe_gives_what_the_engine_gives(
     alone: Path, embedded: Engine, samples: int
 ) -> None:
     data = speech(samples).tobytes()
-    check(said(ran(alone, "-", stdin=data)), embedded, [data])
+    check(said(ran(alone, "-", stdin=data)), embedded, data, within=1e-6)
 
 
 def test_half_a_sample_at_the_end_is_not_heard(alone: Path) -> None:

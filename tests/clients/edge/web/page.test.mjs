@@ -114,7 +114,6 @@ test("nothing is asked for once the model is loaded, and nothing ever from elsew
     response.writeHead(200, { "Access-Control-Allow-Origin": "*" }).end();
   }).listen(0, "127.0.0.1");
   const requests = [];
-  browser.contexts(); // a fresh context follows
   const site = await serve(page);
   const context = await browser.newContext();
   try {
@@ -192,7 +191,7 @@ test("another file in the model's place is refused in one line", async () => {
   }
 });
 
-test("axe finds nothing to complain of, before and after a judgement", async () => {
+test("axe finds nothing to complain of, in the light before a judgement, in the dark after one", async () => {
   await opened({}, async (tab) => {
     const source = await readFile(AXE, "utf8");
     for (const colorScheme of ["light", "dark"]) {
@@ -200,7 +199,7 @@ test("axe finds nothing to complain of, before and after a judgement", async () 
       await tab.evaluate(source);
       const { violations } = await tab.evaluate(() => window.axe.run());
       assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), []);
-      await judged(tab, "speech.wav");
+      if (colorScheme === "light") await judged(tab, "speech.wav");
     }
   });
 });

@@ -26,7 +26,7 @@ const ISOLATED = {
  */
 export async function build(folder) {
   const vite = join(WEB, "node_modules/vite/bin/vite.js");
-  const command = [vite, "build", "--logLevel", "warn", "--outDir", folder];
+  const command = [vite, "build", "--logLevel", "warn", "--outDir", folder, "--emptyOutDir"];
   const child = spawn(process.execPath, command, { cwd: WEB, stdio: ["ignore", "inherit", "inherit"] });
   const [code] = await once(child, "exit");
   if (code !== 0) throw new Error(`vite build exited with ${code}`);
