@@ -31,11 +31,12 @@ std::uint32_t number(const char* bytes, int count) {  // little-endian
 
 // Goes to the samples of a WAV file; gives how many bytes of them it announces.
 std::uint64_t to_samples(std::istream& sound, const std::string& path, std::uint32_t rate) {
-  const auto want = std::to_string(rate);
-  const auto way_on = "; ffmpeg -i THIS -ar " + want + " -ac 1 -c:a pcm_s16le speech.wav makes one that can";
+  const auto way_on = "; ffmpeg -i THIS -ar " + std::to_string(rate) +
+                      " -ac 1 -c:a pcm_s16le speech.wav makes one that can";
   std::array<char, 16> chunk;
   bool fits = false;
-  if (!sound.read(chunk.data(), 12) || std::string(&chunk[0], 4) + std::string(&chunk[8], 4) != "RIFFWAVE")
+  const bool read = static_cast<bool>(sound.read(chunk.data(), 12));
+  if (!read || std::string(&chunk[0], 4) + std::string(&chunk[8], 4) != "RIFFWAVE")
     refuse(path + ": cannot be read (no WAV file)" + way_on);
   while (sound.read(chunk.data(), 8)) {
     const std::string name(&chunk[0], 4);
@@ -47,8 +48,8 @@ std::uint64_t to_samples(std::istream& sound, const std::string& path, std::uint
       fits = (format == 1 || format == 0xFFFE) && channels == 1 && found == rate && bits == 16;
       if (!fits)
         refuse(path + ": cannot be read (" + std::to_string(found) + " Hz, " + std::to_string(bits) +
-               " bits, " + std::to_string(channels) + " channel(s), format " + std::to_string(format) + ")" +
-               way_on);
+               " bits, " + std::to_string(channels) + " channel(s), format " +
+               std::to_string(format) + ")" + way_on);
       size -= 16;
     }
     sound.ignore(static_cast<std::streamsize>(size + size % 2));
@@ -82,6 +83,8 @@ class Model {
                                                        shape.data(), shape.size());
     const char *in = "waveform", *out = "probabilities";
     const auto outputs = session_.Run(Ort::RunOptions{}, &in, &input, 1, &out, 1);
+    if (outputs[0].GetTensorTypeAndShapeInfo().GetElementCount() != labels.size())
+      refuse("the model names " + std::to_string(labels.size()) + " labels, and gives another number");
     const float* row = outputs[0].GetTensorData<float>();
     return {row, row + labels.size()};
   }
@@ -140,7 +143,7 @@ void listen(Model& model, std::istream& sound, std::uint64_t bytes) {
 }  // namespace
 
 int main(int count, char** arguments) try {
-  if (count != 3) refuse("expected: monitor MODEL.onnx SPEECH.wav, or - for raw 16-bit samples of one channel");
+  if (count != 3) refuse("expected: monitor MODEL.onnx SPEECH.wav (or -, for raw 16-bit samples)");
   const std::string path = arguments[2];
   Model model(arguments[1]);
   if (path == "-") {

@@ -84,7 +84,8 @@ async function hearFile(file) {
   const samples = await decoded(file, rate);
   const windows = new Windows(rate);
   for (let from = 0; from < samples.length && mine === turn; from += rate) {
-    for (const window of windows.feed(samples.subarray(from, from + rate))) await judge(window, rate, mine);
+    const complete = windows.feed(samples.subarray(from, from + rate));
+    for (const window of complete) await judge(window, rate, mine);
     say(`Judging ${file.name}: ${Math.round((100 * from) / samples.length)} %`);
   }
   for (const window of windows.finish()) await judge(window, rate, mine);
@@ -113,7 +114,10 @@ async function hearMicrophone() {
     }
     busy = false;
   };
-  const lost = () => void begin().then(() => say("The microphone is gone: plug it in again.", "problem"));
+  const lost = async () => {
+    await begin();
+    say("The microphone is gone: plug it in again.", "problem");
+  };
   const opened = await Microphone.open(model.contract.rate, heard, lost);
   if (mine !== turn) return opened.close();
   microphone = opened;

@@ -6,17 +6,22 @@
  */
 
 const MOST_THREADS = 4; // more gain nothing on windows of three seconds
+const LOGICAL_CORES_A_THREAD = 2; // two of them share what multiplies
+
+/** Threads that this device has cores for. */
+const fitting = () =>
+  Math.min(MOST_THREADS, Math.ceil(navigator.hardwareConcurrency / LOGICAL_CORES_A_THREAD));
 
 export class Model {
   /**
    * @param {string} url of a monitor.onnx
-   * @param {number} threads at most; one where the page is not cross-origin isolated
+   * @param {number} [threads] one where the page is not cross-origin isolated
    * @returns {Promise<Model>}
    */
-  static async load(url, threads = MOST_THREADS) {
-    const most = crossOriginIsolated ? Math.min(threads, navigator.hardwareConcurrency) : 1;
-    const model = new Model(most);
-    const loaded = await model.#ask({ url: new URL(url, document.baseURI).href, threads: most });
+  static async load(url, threads = fitting()) {
+    const model = new Model(crossOriginIsolated ? threads : 1);
+    const address = new URL(url, document.baseURI).href;
+    const loaded = await model.#ask({ url: address, threads: model.threads });
     model.contract = loaded.contract;
     model.bytes = loaded.bytes;
     return model;

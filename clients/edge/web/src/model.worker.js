@@ -41,5 +41,6 @@ async function judge(waveform) {
   const begun = performance.now();
   const input = new ort.Tensor("float32", waveform, [1, waveform.length]);
   const { probabilities } = await session.run({ waveform: input }, ["probabilities"]);
-  return { probabilities: [...(/** @type {Float32Array} */ (probabilities.data))], ms: performance.now() - begun };
+  const row = /** @type {Float32Array} */ (probabilities.data);
+  return { probabilities: [...row], ms: performance.now() - begun };
 }

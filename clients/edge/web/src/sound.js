@@ -2,7 +2,12 @@
 import capture from "./capture.worklet.js?url";
 
 // A model that has to hear how loud and how harsh a voice is must not get it levelled.
-const AS_IT_IS = { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+const AS_IT_IS = {
+  channelCount: 1,
+  echoCancellation: false,
+  noiseSuppression: false,
+  autoGainControl: false,
+};
 const MOST_BYTES = 200e6; // a decoded hour of stereo takes 460 MB of memory
 
 /**

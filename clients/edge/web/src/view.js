@@ -1,7 +1,15 @@
 /** What is seen: the emotion now, eight bars, what is going on. */
 import { SIGNS } from "../../../browser/emotions.js";
 
-/** @typedef {{start_s: number, end_s: number, label: string, probabilities: Record<string, number>}} Line */
+/**
+ * What is known of a window, with the protocol's names.
+ *
+ * @typedef {object} Line
+ * @property {number} start_s
+ * @property {number} end_s
+ * @property {string} label
+ * @property {Record<string, number>} probabilities
+ */
 
 const QUIET = 0.003; // root mean square, about -50 dB of full scale
 
@@ -25,7 +33,8 @@ export function drawBars(labels) {
 /** @param {string} label */
 function bar(label) {
   const row = document.createElement("li");
-  const [sign, name, meter, percent] = ["b", "span", "div", "output"].map((tag) => document.createElement(tag));
+  const made = ["b", "span", "div", "output"].map((tag) => document.createElement(tag));
+  const [sign, name, meter, percent] = made;
   row.id = `bar-${label}`;
   row.style.setProperty("--hue", `var(--${label})`);
   sign.textContent = signOf(label);
@@ -54,7 +63,8 @@ export function draw(line, quiet) {
   element("sign").textContent = quiet ? "·" : signOf(line.label);
   const word = quiet ? "Too quiet to judge" : line.label;
   if (element("label").textContent !== word) element("label").textContent = word; // announced once
-  element("when").textContent = `${quiet ? "" : `${percent}, `}${line.start_s.toFixed(1)} to ${line.end_s.toFixed(1)} s`;
+  const span = `${line.start_s.toFixed(1)} to ${line.end_s.toFixed(1)} s`;
+  element("when").textContent = quiet ? span : `${percent}, ${span}`;
 }
 
 /**

@@ -41,8 +41,9 @@ export async function build(folder) {
  */
 export async function serve(folder, { isolated = true, model } = {}) {
   const server = createServer((request, response) => {
-    const path = new URL(request.url, "http://x").pathname;
-    const file = path === "/monitor.onnx" && model ? model : join(folder, path === "/" ? "index.html" : path);
+    const { pathname } = new URL(request.url, "http://x");
+    const own = join(folder, pathname === "/" ? "index.html" : pathname);
+    const file = pathname === "/monitor.onnx" && model ? model : own;
     if (!existsSync(file)) return response.writeHead(404).end();
     const type = TYPES[extname(file)] ?? "application/octet-stream";
     response.writeHead(200, { "Content-Type": type, ...(isolated ? ISOLATED : {}) });

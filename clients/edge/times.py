@@ -1,0 +1,40 @@
+"""How long a window takes a program that reads raw samples and prints a line a window.
+
+python clients/edge/times.py python clients/edge/python/monitor.py - emotion/models/default/monitor.onnx
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from itertools import pairwise
+from random import Random
+from statistics import median
+from typing import IO, Final
+
+RATE: Final = 16_000
+WINDOWS: Final = 40
+SHORT: Final = 3  # the first windows do not cover three seconds yet
+
+
+def main(command: list[str]) -> None:
+    if not command:
+        sys.exit(__doc__)
+    noise = Random(0).randbytes(2 * RATE * WINDOWS)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdin and program.stdout
+        threading.Thread(target=_feed, args=(program.stdin, noise), daemon=True).start()
+        ends = [time.perf_counter() for _ in program.stdout]
+    if len(ends) != WINDOWS:
+        sys.exit(f"{' '.join(command)}: {len(ends)} lines; expected {WINDOWS}, one for each second")
+    took = [1e3 * (end - begin) for begin, end in pairwise(ends[SHORT - 1 :])]
+    print(f"median {median(took):.1f} ms, fastest {min(took):.1f} ms, {len(took)} windows of 3 s")
+
+
+def _feed(pipe: IO[bytes], noise: bytes) -> None:
+    with pipe:
+        pipe.write(noise)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
