@@ -3,6 +3,7 @@
 python clients/edge/times.py python clients/edge/python/monitor.py - emotion/models/default/monitor.onnx
 """
 
+import resource
 import subprocess
 import sys
 import threading
@@ -28,7 +29,11 @@ def main(command: list[str]) -> None:
     if len(ends) != WINDOWS:
         sys.exit(f"{' '.join(command)}: {len(ends)} lines; expected {WINDOWS}, one for each second")
     took = [1e3 * (end - begin) for begin, end in pairwise(ends[SHORT - 1 :])]
-    print(f"median {median(took):.1f} ms, fastest {min(took):.1f} ms, {len(took)} windows of 3 s")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # KiB on Linux
+    print(
+        f"median {median(took):.1f} ms, fastest {min(took):.1f} ms, {len(took)} windows of 3 s; "
+        f"peak memory {peak:.0f} MiB"
+    )
 
 
 def _feed(pipe: IO[bytes], noise: bytes) -> None:
