@@ -17,7 +17,7 @@ try {
   await build(join(folder, "page"));
   await python("-c", SPEECH, join(folder, "speech.wav"));
   const site = await serve(join(folder, "page"));
-  for (const threads of [1, 2, 4]) {
+  for (const threads of [1, 2]) {
     const tab = await browser.newPage();
     await tab.goto(`${site.url}?threads=${threads}`);
     await tab.getByText("Ready.").waitFor({ timeout: 60_000 });
