@@ -15,7 +15,8 @@ export function find(parent, selector, kind) {
   return found;
 }
 
-/** Sets a text where it is another one: what does not change is not laid out again.
+/**
+ * Sets a text where it is another one: what does not change is not laid out again.
  *
  * @param {Element} element
  * @param {string} text
