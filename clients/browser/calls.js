@@ -293,6 +293,11 @@ export class Clock {
     this.#offset_s = Math.min(this.#offset_s, offset);
   }
 
+  /** How much this machine's clock is ahead, delay included; Infinity where nothing was heard. */
+  get offset_s() {
+    return this.#offset_s;
+  }
+
   /** @param {number} here_s @returns {number} seconds since 1970, by the server's clock */
   now(here_s) {
     return Number.isFinite(this.#offset_s) ? here_s - this.#offset_s : here_s;

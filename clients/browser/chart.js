@@ -1,4 +1,5 @@
 /** A whole call on a canvas: the eight emotions' shares stacked, silences, holes, and where rules held. */
+import { EMOTIONS, SIGNS } from "./emotions.js";
 import { SILENT, UNKNOWN } from "./history.js";
 import { clock } from "./format.js";
 import { fill, hatch, prepared } from "./sparkline.js";
@@ -11,6 +12,7 @@ const ALERTS = 10; // CSS pixels above the stack
 const AXIS = 20; // and below
 const STEPS_S = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
 const TICK_WIDTH = 64;
+const RUN_WIDTH = 18;
 
 /**
  * @param {HTMLCanvasElement} canvas
@@ -35,6 +37,7 @@ export function drawChart(canvas, whole, alerts, { width, height, end_s, at_s },
     else if (kind === SILENT) fill(context, colours.silence, left, ALERTS, wide, high);
     else stack(context, shares, left, wide, high, colours);
   }
+  letters(context, whole, x, high, colours);
   for (const { from_s, to_s } of alerts) {
     const left = x(from_s);
     fill(context, colours.alarm, left, 1, Math.max(3, x(to_s ?? long) - left), 5);
@@ -57,6 +60,37 @@ function stack(context, shares, left, wide, high, colours) {
     fill(context, colours.emotions[i], left, below - share * high, wide, share * high + 0.5);
     below -= share * high;
   });
+}
+
+/**
+ * A letter on each run of one emotion that is wide enough.
+ *
+ * @param {CanvasRenderingContext2D} context
+ * @param {Whole} whole
+ * @param {(s: number) => number} x
+ * @param {number} high
+ * @param {Palette} colours
+ */
+function letters(context, whole, x, high, colours) {
+  context.font = "700 14px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.lineWidth = 4;
+  context.lineJoin = "round";
+  context.strokeStyle = colours.ground;
+  context.fillStyle = colours.ink;
+  for (let i = 0; i < whole.count; ) {
+    const first = whole.at(i);
+    while (i < whole.count && whole.at(i).kind === first.kind) i++;
+    const [left, right] = [x(first.from), x(i * whole.step_s)];
+    if (first.kind < 0 || right - left < RUN_WIDTH) continue;
+    const { shares } = whole.at(Math.floor((first.from / whole.step_s + i) / 2));
+    const below = shares.slice(0, first.kind).reduce((sum, share) => sum + share, 0);
+    const y = ALERTS + high * (1 - below - shares[first.kind] / 2);
+    const letter = SIGNS[EMOTIONS[first.kind]];
+    context.strokeText(letter, (left + right) / 2, y);
+    context.fillText(letter, (left + right) / 2, y);
+  }
 }
 
 /**

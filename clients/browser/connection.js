@@ -13,6 +13,8 @@ const BRIEF_MS = 1_000;
 export class Connection {
   /** @type {State} */
   state = { name: "connecting", message: "", retry_ms: 0 };
+  /** Whether events of the past still come. */
+  behind = false;
   #retry_at = 0;
   #since = 0;
   #shown = "";
@@ -103,9 +105,9 @@ export class Connection {
     const { name } = this.state;
     if (this.#brief && performance.now() - this.#since < BRIEF_MS) return;
     write(find(document, "#connection-text", HTMLElement), this.#text());
+    this.#lamp.dataset.state = this.behind && name === "live" ? "behind" : name;
     if (name === this.#shown) return;
     this.#shown = name;
-    this.#lamp.dataset.state = name;
     document.body.classList.toggle("stale", name !== "live");
     find(document, "#retry", HTMLElement).hidden = name !== "waiting";
     this.#ask(name === "unauthorized");
@@ -114,7 +116,7 @@ export class Connection {
 
   #text() {
     const { name, message } = this.state;
-    if (name === "live") return "Live";
+    if (name === "live") return this.behind ? "Catching up…" : "Live";
     if (name === "unauthorized") return "A token is needed";
     if (name === "refused") return capital(message);
     const lost = this.#lost_at();

@@ -19,7 +19,9 @@ import { Panel } from "./panel.js";
 
 /** From one look at the order, the counts and the calls that went quiet to the next. */
 const EVERY_MS = 1_000;
-/** An alert older than this is shown, and no longer said: it is the page that is new. */
+/** From one look at whether the events are those of now to the next. */
+const LOOK_MS = 250;
+/** An alert older than this is shown, and no longer said. */
 const NEWS_S = 60;
 
 const calls = new Calls();
@@ -33,8 +35,9 @@ const panel = new Panel(() => frame());
 const controls = new Controls(() => arrange());
 const connection = new Connection(hear, () => arrange());
 const missed = find(document, "#missed", HTMLElement);
-let framed = 0;
+let framed = false;
 let arranging = 0;
+let offset_s = Infinity;
 
 /** Seconds since 1970, by the server's clock. */
 const now = () => clock.now(Date.now() / 1000);
@@ -48,7 +51,7 @@ function hear(event) {
   if (!call) return;
   board.touch(call);
   if (panel.call === call) frame();
-  if (event.type === "alert" && now() - call.heard_at < NEWS_S) announcer.tell(call);
+  if (event.type === "alert" && !connection.behind) announcer.tell(call);
   if (calls.all.size !== known || event.type === "alert" || event.type === "summary") soon();
 }
 
@@ -61,13 +64,18 @@ function tellGap({ count }) {
   for (const call of calls.all.values()) board.touch(call);
 }
 
-/** Draws what changed, once a frame. */
+/** Draws what changed, once a frame; less often while the past rushes by. */
 function frame() {
-  framed ||= requestAnimationFrame(() => {
-    framed = 0;
-    board.draw(now());
-    panel.draw();
-  });
+  if (framed) return;
+  framed = true;
+  const draw = () =>
+    requestAnimationFrame(() => {
+      framed = false;
+      board.draw(now());
+      panel.draw();
+    });
+  if (connection.behind) setTimeout(draw, LOOK_MS);
+  else draw();
 }
 
 /** New calls and alerts find their place within a moment, many of them at once. */
@@ -94,6 +102,18 @@ function arrange() {
   frame();
 }
 
+/** Events of the past come faster than time goes, and so the server's clock seems to run ahead. */
+function look() {
+  const ahead = offset_s - clock.offset_s > LOOK_MS / 1000;
+  offset_s = clock.offset_s;
+  if (ahead === connection.behind) return;
+  connection.behind = ahead;
+  if (ahead) return;
+  for (const call of calls.all.values()) {
+    if (call.alert && now() - call.alert.time < NEWS_S) announcer.tell(call);
+  }
+}
+
 /** Time passes without events, too. */
 function tick() {
   for (const call of calls.sweep(now())) board.touch(call);
@@ -108,5 +128,6 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   frame();
 });
 setInterval(tick, EVERY_MS);
+setInterval(look, LOOK_MS);
 connection.open();
 arrange();

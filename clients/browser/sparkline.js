@@ -71,7 +71,8 @@ export function drawSparkline(canvas, stretches, end_s, { width, height }, colou
   const top = height >= LETTERS_FROM ? LETTER_HEIGHT : 0;
   for (const { from, to, kind, share } of stretches) {
     const [left, right] = [x(from), x(to)];
-    if (kind === UNKNOWN) hatch(context, left, top, right - left, height - top, colours);
+    // What was before this page opened is left empty: it is no hole.
+    if (kind === UNKNOWN) from && hatch(context, left, top, right - left, height - top, colours);
     else if (kind === SILENT) fill(context, colours.silence, left, top, right - left, height - top);
     else {
       const high = (height - top) * (FLOOR + (1 - FLOOR) * share);
