@@ -320,5 +320,7 @@ function seconds(value) {
 function smoothed(event) {
   const { label, probabilities } = /** @type {Record<string, any>} */ (event.smoothed ?? {});
   const known = EMOTIONS.find((emotion) => emotion === label) ?? null;
-  return { label: known, shares: EMOTIONS.map((emotion) => seconds(probabilities?.[emotion])) };
+  const shares = EMOTIONS.map((emotion) => seconds(probabilities?.[emotion]));
+  const sum = shares.reduce((all, share) => all + share, 0) || 1; // 1 but for the wire's rounding
+  return { label: known, shares: shares.map((share) => share / sum) };
 }

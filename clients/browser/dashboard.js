@@ -57,8 +57,8 @@ function hear(event) {
 
 /** @param {Wire} gap */
 function tellGap({ count }) {
-  const what = typeof count === "number" ? many(count, "event") : "Events, nobody knows how many,";
-  const text = `${what} did not reach this page before ${timeOfDay(now())}: hatched where they are missing.`;
+  const what = typeof count === "number" ? many(count, "event") : "Some events (nobody knows how many)";
+  const text = `${what} did not reach this page before ${timeOfDay(now())}; they are hatched where they belong.`;
   write(find(document, "#missed-text", HTMLElement), text);
   missed.hidden = false;
   for (const call of calls.all.values()) board.touch(call);

@@ -84,8 +84,9 @@ export class Panel {
     drawChart(this.#chart, track.whole, alerts, view, palette());
     const { shares, heard_s, silent_s } = track.whole.total();
     shares.forEach((share, i) => showShare(this.#shares[i], share));
-    const unheard = Math.max(0, end_s - heard_s - silent_s);
-    const words = `${clock(heard_s)} of speech, ${clock(silent_s)} of silence, ${clock(unheard)} not heard`;
+    const [speech, silence] = [Math.round(heard_s), Math.round(silent_s)];
+    const unheard = Math.max(0, Math.round(end_s) - speech - silence);
+    const words = `${clock(speech)} of speech, ${clock(silence)} of silence, ${clock(unheard)} not heard`;
     this.#chart.setAttribute("aria-label", `The call so far: ${words}`);
     const moment = at(track, at_s);
     text("#moment-text", `${clock(at_s)}  ${moment}`);
