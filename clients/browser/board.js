@@ -28,12 +28,13 @@ export class Board {
 
   /**
    * @param {HTMLUListElement} list
-   * @param {{opened: (call: Call) => void, wanted: () => void}} on what to do when a call is opened, and
-   *   when something is to be drawn
+   * @param {{opened: (call: Call) => void, wanted: () => void, now: () => number}} on what to do when a call
+   *   is opened, and when something is to be drawn; the server's clock
    */
-  constructor(list, { opened, wanted }) {
+  constructor(list, { opened, wanted, now }) {
     this.list = list;
     this.wanted = wanted;
+    this.now = now;
     this.#sizing.observe(list);
     list.addEventListener("click", (event) => {
       const card = this.#of(event.target);
@@ -66,16 +67,16 @@ export class Board {
     this.wanted();
   }
 
-  /** Draws what is stale and seen. @param {number} now by the server's clock */
-  draw(now) {
+  /** Draws what is stale and seen. */
+  draw() {
     for (const card of this.#cards.values()) {
-      if (card.stale && card.seen) card.draw(this.#size, this.#colours, now);
+      if (card.stale && card.seen) card.draw(this.#size, this.#colours, this.now());
     }
   }
 
-  /** Keeps the words of cards that are not on the screen true. @param {number} now */
-  tell(now) {
-    for (const card of this.#cards.values()) if (card.stale && !card.seen) card.tell(now);
+  /** Keeps the words of cards that are not on the screen true. */
+  tell() {
+    for (const card of this.#cards.values()) if (card.stale && !card.seen) card.tell(this.now());
   }
 
   /** @param {"cards" | "tiles" | "list"} view */
@@ -150,9 +151,10 @@ export class Board {
   #look(entries) {
     for (const { target, isIntersecting } of entries) {
       const card = this.#byElement.get(target);
-      if (card) card.seen = isIntersecting;
+      if (!card) continue;
+      card.seen = isIntersecting;
+      if (card.stale && card.seen) card.draw(this.#size, this.#colours, this.now());
     }
-    this.wanted();
   }
 
   /** Measures one canvas for all, as their cards are of one size. */

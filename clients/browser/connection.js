@@ -6,7 +6,7 @@ import { Monitor } from "./monitor.js";
 /** @typedef {import("./monitor.js").State} State */
 /** @typedef {import("./monitor.js").Wire} Wire */
 
-const TOKEN = "emotion-token";
+const TOKEN = "emotion-monitor.dashboard-token";
 /** A connection that is made anew so fast is not worth a word. */
 const BRIEF_MS = 1_000;
 
@@ -71,11 +71,7 @@ export class Connection {
     if (known) return ["No call is like that", "Calls are known, but none of them fits what you asked for."];
     const { name, message } = this.state;
     if (name === "live") {
-      return [
-        "No calls yet",
-        "A call appears here as soon as a stream begins. To see one now, speak on the page at /, or play " +
-          "a recording to this server:",
-      ];
+      return ["No calls yet", "A call appears here as soon as its stream begins."];
     }
     if (name === "connecting") return ["Connecting…", "Calls appear here as soon as the server answers."];
     if (name === "refused") return ["The server refused", `${message}. Look at the address, then reload.`];

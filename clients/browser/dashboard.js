@@ -30,6 +30,7 @@ const announcer = new Announcer();
 const board = new Board(find(document, "#board", HTMLUListElement), {
   opened: (call) => panel.open(call),
   wanted: () => frame(),
+  now: () => now(),
 });
 const panel = new Panel(() => frame());
 const controls = new Controls(() => arrange());
@@ -71,7 +72,7 @@ function frame() {
   const draw = () =>
     requestAnimationFrame(() => {
       framed = false;
-      board.draw(now());
+      board.draw();
       panel.draw();
     });
   if (connection.behind) setTimeout(draw, LOOK_MS);
@@ -98,7 +99,7 @@ function arrange() {
   more.hidden = shown.length <= MAX_CARDS;
   write(more, `${MAX_CARDS} of ${many(shown.length, "call")} are shown: filter or search for the others.`);
   connection.explain(shown.length, calls.all.size);
-  board.tell(at);
+  board.tell();
   frame();
 }
 
