@@ -76,6 +76,7 @@ export class Timeline {
       else this.#silence(stretch);
     }
     this.#grid();
+    if (shown.length === 0) this.#hint();
     this.#words(reigns(shown));
     this.#breaks();
     this.#cursor();
@@ -145,6 +146,14 @@ export class Timeline {
       context.textAlign = ago === 0 ? "right" : ago === SHOWN_S ? "left" : "center";
       context.fillText(ago === 0 ? "now" : past(ago), x, this.height - 5);
     }
+  }
+
+  #hint() {
+    const { context } = this;
+    context.fillStyle = this.soft;
+    context.font = `${this.size + 2}px ${this.font}`;
+    context.textAlign = "center";
+    context.fillText("What is heard comes in from the right", this.width / 2, (RIBBON + this.#bottom) / 2);
   }
 
   /** @param {Reign[]} all */
