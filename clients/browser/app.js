@@ -1,7 +1,7 @@
 /** The page: a source of sound, a stream to the server, and what is shown of it. */
 import { SourceError, openMicrophone, openRecording } from "./capture.js";
 import { EmotionStream } from "./client.js";
-import { Announcer, History, Playhead } from "./history.js";
+import { Announcer, History, Playhead } from "./past.js";
 import { Scroll } from "./scroll.js";
 import { Timeline } from "./timeline.js";
 import { trouble } from "./troubles.js";
@@ -40,6 +40,7 @@ class Run {
     this.heardAt = 0;
     this.failures = 0;
     this.sessions = 0;
+    this.skipped = 0;
     this.ended = false;
     this.stream = new EmotionStream({
       url: new URL(".", location.href),
@@ -85,15 +86,17 @@ class Run {
     history.record(message);
     view.save.disabled = false;
     if (message.type === "started") this.#started(message, originS);
-    else if (message.type === "warning") view.announce(message.message);
-    else if (message.type === "emotion" || message.type === "silence") {
+    else if (message.type === "warning" && message.code === "skipped_windows") {
+      this.skipped += message.count ?? 0;
+    } else if (message.type === "emotion" || message.type === "silence") {
       const now = performance.now() / 1000;
       const moment = history.add(message, this.sinceS + originS, HOP_S);
       view.judged(moment);
       const said = announcer.hear(moment.label ? `Sounds ${moment.label}` : "Silence", now);
       if (said) view.announce(said);
       const behindMs = Math.max(0, (playhead.at(now) - moment.toS) * 1000);
-      view.connection("open", `Live · answers after ${behind(behindMs)}`);
+      const skipped = this.skipped > 0 ? ` · ${this.skipped} windows skipped` : "";
+      view.connection("open", `Live · answers after ${behind(behindMs)}${skipped}`);
       scroll.news();
     }
   }

@@ -102,7 +102,7 @@ function microphone(media, context) {
 
 /**
  * A recording, given at the pace of speech. Decoded by the browser, at the file's own rate where its head
- * tells it, so that the server hears the file's samples and nobody else's.
+ * tells it: not resampled, so that the server hears what other clients would send of it.
  *
  * @param {File} file
  * @returns {Promise<Source>}

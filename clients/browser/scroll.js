@@ -1,5 +1,5 @@
 /** Draws the timeline as often as the screen does, or once an event where motion is not wanted. */
-import { SHOWN_S } from "./history.js";
+import { SHOWN_S } from "./past.js";
 
 const LAG_S = 0.7; // behind the sound, so that what slides in at the right edge is judged already
 const KEY_STEP_S = 1;
@@ -13,7 +13,7 @@ export class Scroll {
   /**
    * @param {import("./timeline.js").Timeline} timeline
    * @param {import("./view.js").View} view
-   * @param {import("./history.js").Playhead} playhead
+   * @param {import("./past.js").Playhead} playhead
    */
   constructor(timeline, view, playhead) {
     this.timeline = timeline;

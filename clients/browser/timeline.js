@@ -3,9 +3,9 @@
  * as a hatched floor, breaks as lines, and above it in words what dominated when.
  */
 import { EMOTIONS, SIGNS } from "./emotions.js";
-import { SHOWN_S } from "./history.js";
+import { SHOWN_S } from "./past.js";
 
-/** @typedef {import("./history.js").Moment} Moment */
+/** @typedef {import("./past.js").Moment} Moment */
 /** @typedef {{from: number, to: number, label: import("./emotions.js").Emotion}} Reign */
 
 const RIBBON = 30; // css pixels above the stack, for words
@@ -15,7 +15,7 @@ const BAND = 5; // of colour under the words
 export class Timeline {
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {import("./history.js").History} history
+   * @param {import("./past.js").History} history
    */
   constructor(canvas, history) {
     this.canvas = canvas;

@@ -1,7 +1,7 @@
 /** The page's elements, and what is said in them; it decides nothing. */
 import { EMOTIONS, SIGNS } from "./emotions.js";
 
-/** @typedef {import("./history.js").Moment} Moment */
+/** @typedef {import("./past.js").Moment} Moment */
 /** @typedef {import("./troubles.js").Trouble} Trouble */
 
 /**

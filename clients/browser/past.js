@@ -32,6 +32,7 @@ export class History {
     this.log = [];
     this.forgotten = 0; // entries that the log has lost
     this.endS = 0;
+    this.sinceS = NaN;
   }
 
   /**
@@ -43,7 +44,9 @@ export class History {
   add(event, sinceS, hopS) {
     const toS = sinceS + event.end_s;
     const last = this.moments.at(-1);
-    const joined = !!last && toS > last.toS && toS - last.toS < 1.5 * hopS;
+    // Where the server skipped a window or two, the next one still heard what they would have.
+    const joined = !!last && sinceS === this.sinceS && sinceS + event.start_s <= last.toS;
+    this.sinceS = sinceS;
     const judged = event.type === "emotion" ? event.smoothed : null;
     const moment = {
       fromS: joined ? last.toS : Math.max(toS - hopS, last?.toS ?? 0),
