@@ -108,7 +108,11 @@ export class Scroll {
     const { endS } = timeline;
     timeline.cursorS = Math.max(endS - SHOWN_S, Math.min(endS, second));
     if (Number.isNaN(second)) view.noReadout();
-    else view.readout(endS - timeline.cursorS, timeline.history.at(timeline.cursorS));
+    else {
+      const { cursorS, history } = timeline;
+      const mark = history.breaks.find(({ atS }) => Math.abs(atS - cursorS) <= KEY_STEP_S / 2);
+      view.readout(endS - cursorS, history.at(cursorS), mark?.text);
+    }
     if (!this.#running || this.still.matches) this.draw();
   }
 }

@@ -46,6 +46,7 @@ export class View {
   #about = element("about", HTMLElement);
   /** @type {{item: HTMLElement, share: HTMLElement}[]} */
   #bars = [];
+  #held = false; // whether the focus is on what is about to go
 
   constructor() {
     const list = element("bars", HTMLElement);
@@ -130,7 +131,8 @@ export class View {
    */
   phase(phase, source = "") {
     document.body.dataset.phase = phase;
-    const focused = document.activeElement;
+    // Who pressed a button by keyboard finds its successor under the focus, not the page's beginning.
+    this.#held ||= !!document.activeElement?.closest(".controls, .trouble");
     const running = phase === "running";
     this.microphone.hidden = running;
     this.stop.hidden = !running;
@@ -138,9 +140,9 @@ export class View {
     this.#choice.hidden = running;
     this.#source.hidden = !source;
     this.#sourceText.textContent = source;
-    // Who pressed a button by keyboard finds the other one in its place.
-    if (focused === this.microphone && running) this.stop.focus();
-    if (focused === this.stop && phase === "idle") this.microphone.focus();
+    if (phase === "busy" || !this.#held) return;
+    this.#held = false;
+    (running ? this.stop : this.microphone).focus();
   }
 
   /**
@@ -170,9 +172,10 @@ export class View {
    *
    * @param {number} agoS
    * @param {Moment | undefined} moment
+   * @param {string} [mark] what is marked there
    */
-  readout(agoS, moment) {
-    const text = `${Math.round(agoS)} s ago: ${described(moment)}`;
+  readout(agoS, moment, mark) {
+    const text = `${Math.round(agoS)} s ago: ${mark ? `${mark}, ` : ""}${described(moment)}`;
     this.#readout.textContent = text;
     this.canvas.setAttribute("aria-valuenow", String(-Math.round(agoS)));
     this.canvas.setAttribute("aria-valuetext", text);
