@@ -130,11 +130,14 @@ class Run {
       this.failures += 1;
       view.connection("waiting", `Connecting again in ${Math.ceil(waitMs / 1000)} s`);
       // One break that is mended at once is the lamp's to tell; more deserve words.
-      if (this.failures > 1 || code === "at_capacity" || code === "unreachable") show(code, reason);
+      if (this.failures === 1 && code !== "at_capacity" && code !== "unreachable") return;
+      show(code, reason);
+      view.past();
     }
     if (name === "over" && code !== "done" && !this.ended) {
+      const token = sessionStorage.getItem(TOKEN);
       if (code === "unauthorized") sessionStorage.removeItem(TOKEN);
-      void this.end(code, reason);
+      void this.end(code === "unauthorized" && token ? "refused_token" : code, reason);
     }
   }
 
@@ -158,7 +161,8 @@ class Run {
     view.phase("idle");
     view.connection("idle", "Not connected");
     if (summary) view.announce(`Stopped after ${Math.round(summary.audio_s)} seconds`);
-    if (history.moments.length === 0) view.forget();
+    if (view.main.dataset.emotion === "none") view.forget();
+    else view.past();
   }
 }
 
@@ -177,7 +181,7 @@ async function start(open) {
   } catch (error) {
     view.phase("idle");
     if (!(error instanceof SourceError)) throw error;
-    show(error.code, error.code === "refused" || error.code === "missing" ? "" : error.detail);
+    show(error.code, error.detail);
   }
 }
 
@@ -186,7 +190,9 @@ async function start(open) {
  * @param {string} [detail]
  */
 function show(code, detail) {
-  shown = trouble(code, detail);
+  const next = trouble(code, detail);
+  if (shown?.text === next.text) return; // said already: an alert is not read out twice
+  shown = next;
   view.trouble(shown);
 }
 
@@ -227,7 +233,7 @@ async function ask() {
   const info = await answer.json();
   facts = {
     Licence: info.model.licence ?? "",
-    Server: `${info.server} ${info.version}, ${info.device}, ${info.threads} threads`,
+    Server: `${info.server} ${info.version}`.trim() + `, ${info.device}, ${info.threads} threads`,
     Sessions: `${info.sessions.active} of ${info.sessions.max} taken when this page was opened`,
   };
   view.about({ Model: `${info.model.name} ${info.model.version}`, ...facts });

@@ -72,9 +72,14 @@ const KNOWN = {
       "when the tab is closed.",
     "token",
   ],
+  refused_token: [
+    "The server does not take this token",
+    "It may be mistyped, expired, or for other streams. Try it again, or ask the operator for another one.",
+    "token",
+  ],
   at_capacity: [
     "The server is full",
-    "All of its sessions are taken. The page keeps trying, and what is said meanwhile is kept for a minute.",
+    "The page keeps trying, and what is said meanwhile is kept for a minute.",
     "retry",
   ],
   unreachable: [
@@ -100,6 +105,9 @@ const KNOWN = {
   idle: ["The server ended an idle stream", "No sound reached it for a while. Start again.", "microphone"],
 };
 
+/** Of which the words of the browser or the server would say nothing more. */
+const TERSE = ["refused", "missing", "broken", "unreachable", "draining", "forgotten", "unauthorized"];
+
 /**
  * @param {string} code
  * @param {string} [detail] in the words of the server or the browser
@@ -111,6 +119,6 @@ export function trouble(code, detail = "") {
     "Start again; if it happens again, tell the server's operator what it said.",
     "microphone",
   ];
-  const said = detail ? ` (${detail.replace(/\.$/, "")})` : "";
+  const said = detail && !TERSE.includes(code) ? ` (${detail.replace(/\.$/, "")})` : "";
   return { code, title, text: `${text}${said}`, way };
 }

@@ -103,6 +103,12 @@ export class View {
     this.word("none", "How does it sound?", "Speak", "and see the estimate move while you do.");
   }
 
+  /** What is shown is not now any more: nobody listens, or the server cannot be reached. */
+  past() {
+    if (this.main.dataset.emotion !== "none") this.#lead.textContent = "last sounded";
+    document.title = "emotion-monitor";
+  }
+
   /**
    * @param {number} index
    * @param {number | null} p

@@ -162,7 +162,8 @@ test("a server with tokens asks for one, takes it, and it is gone with the tab",
     await page.fill("#token", "not the token");
     await page.keyboard.press("Enter");
     await page.click("#microphone");
-    await page.waitForSelector("#token-form:visible"); // refused: asked again
+    await page.waitForSelector("#token-form:visible");
+    assert.match(await page.textContent("#trouble-title"), /does not take this token/);
     await page.fill("#token", token);
     await page.keyboard.press("Enter"); // and what was asked for begins
     await until(() => ear.events.length > 0);
