@@ -33,7 +33,9 @@ export class Announcer {
     this.#cleared.clear();
     if (raised.length > MOST) this.#alarm.textContent = `Alerts on ${raised.length} calls.`;
     else if (raised.length) {
-      this.#alarm.textContent = raised.map(([call, why]) => `Alert on ${call.stream}: ${why}.`).join(" ");
+      this.#alarm.textContent = raised
+        .map(([call, why]) => `Alert on ${call.stream}: ${why}.`)
+        .join(" ");
     }
     const names = cleared.map((call) => call.stream).join(", ");
     const over = cleared.length > MOST ? `${cleared.length} calls` : names;

@@ -28,8 +28,8 @@ export class Board {
 
   /**
    * @param {HTMLUListElement} list
-   * @param {{opened: (call: Call) => void, wanted: () => void, now: () => number}} on what to do when a call
-   *   is opened, and when something is to be drawn; the server's clock
+   * @param {{opened: (call: Call) => void, wanted: () => void, now: () => number}} on what to do when a
+   *   call is opened, and when something is to be drawn; the server's clock
    */
   constructor(list, { opened, wanted, now }) {
     this.list = list;
@@ -107,7 +107,8 @@ export class Board {
     if (focused instanceof HTMLElement && focused !== document.activeElement) {
       if (this.list.contains(focused)) focused.focus({ preventScroll: true });
     }
-    if (!this.list.querySelector(".name[tabindex='0']")) this.#reach(this.#of(this.list.firstElementChild));
+    if (!this.list.querySelector(".name[tabindex='0']"))
+      this.#reach(this.#of(this.list.firstElementChild));
     if (!this.#size.width) this.#measure();
   }
 

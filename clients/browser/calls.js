@@ -21,7 +21,7 @@ export const KEPT_S = 600;
 export const LINGER_S = 20;
 /** Without a word for so long, a call is said to be quiet. */
 export const QUIET_S = 10;
-/** Without a word for so long, a call counts as over: the server says how a call ends, unless it dies. */
+/** Without a word for so long, a call counts as over: a server that died says of no call that it ended. */
 export const LOST_S = 600;
 /** The same after a gap, in which the end may have been. */
 export const DOUBTFUL_S = 60;
@@ -128,7 +128,7 @@ export class Call {
     return this.state === "live";
   }
 
-  /** The channel that stands for the call: the customer's, else the first. @returns {Track | undefined} */
+  /** The channel that stands for the call, the customer's or the first. @returns {Track | undefined} */
   get track() {
     return this.tracks.get("customer") ?? this.tracks.values().next().value;
   }
@@ -267,7 +267,8 @@ export class Calls {
   #least() {
     let least = /** @type {Call | null} */ (null);
     for (const call of this.all.values()) {
-      if (!least || (call.live === least.live ? call.heard_at < least.heard_at : least.live)) least = call;
+      if (!least || (call.live === least.live ? call.heard_at < least.heard_at : least.live))
+        least = call;
     }
     return least?.session ?? "";
   }

@@ -1,4 +1,4 @@
-/** A whole call on a canvas: the eight emotions' shares stacked, silences, holes, and where rules held. */
+/** A whole call on a canvas: the emotions' shares stacked, silences, holes, and where rules held. */
 import { EMOTIONS, SIGNS } from "./emotions.js";
 import { SILENT, UNKNOWN } from "./history.js";
 import { clock } from "./format.js";
@@ -18,8 +18,8 @@ const RUN_WIDTH = 18;
  * @param {HTMLCanvasElement} canvas
  * @param {Whole} whole
  * @param {readonly Alert[]} alerts
- * @param {{width: number, height: number, end_s: number, at_s: number}} view CSS pixels; the call's length;
- *   the moment that is looked at
+ * @param {{width: number, height: number, end_s: number, at_s: number}} view CSS pixels; the call's
+ *   length; the moment that is looked at
  * @param {Palette} colours
  */
 export function drawChart(canvas, whole, alerts, { width, height, end_s, at_s }, colours) {
@@ -79,7 +79,7 @@ function letters(context, whole, x, high, colours) {
   context.lineJoin = "round";
   context.strokeStyle = colours.ground;
   context.fillStyle = colours.ink;
-  for (let i = 0; i < whole.count; ) {
+  for (let i = 0; i < whole.count;) {
     const first = whole.at(i);
     while (i < whole.count && whole.at(i).kind === first.kind) i++;
     const [left, right] = [x(first.from), x(i * whole.step_s)];

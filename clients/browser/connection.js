@@ -68,13 +68,16 @@ export class Connection {
 
   /** @param {number} known */
   #why(known) {
-    if (known) return ["No call is like that", "Calls are known, but none of them fits what you asked for."];
+    if (known)
+      return ["No call is like that", "Calls are known, but none of them fits what you asked for."];
     const { name, message } = this.state;
     if (name === "live") {
       return ["No calls yet", "A call appears here as soon as its stream begins."];
     }
-    if (name === "connecting") return ["Connecting…", "Calls appear here as soon as the server answers."];
-    if (name === "refused") return ["The server refused", `${message}. Look at the address, then reload.`];
+    if (name === "connecting")
+      return ["Connecting…", "Calls appear here as soon as the server answers."];
+    if (name === "refused")
+      return ["The server refused", `${message}. Look at the address, then reload.`];
     return ["No connection", `${capital(message)}. Is it running? This page keeps trying.`];
   }
 
@@ -134,7 +137,8 @@ export class Connection {
     this.#form.hidden = !wanted;
     if (again) {
       sessionStorage.removeItem(TOKEN);
-      const why = "The server did not take that token. One with the role monitor is needed: ask its operator.";
+      const why =
+        "The server did not take that token. One with the role monitor is needed: ask its operator.";
       write(find(document, "#token-why", HTMLElement), why);
     }
     if (wanted) field.focus();

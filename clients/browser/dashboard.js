@@ -59,7 +59,7 @@ function hear(event) {
 /** @param {Wire} gap */
 function tellGap({ count }) {
   const what = typeof count === "number" ? many(count, "event") : "Some events (nobody knows how many)";
-  const text = `${what} did not reach this page before ${timeOfDay(now())}; they are hatched where they belong.`;
+  const text = `${what} did not reach this page before ${timeOfDay(now())}; their places are hatched.`;
   write(find(document, "#missed-text", HTMLElement), text);
   missed.hidden = false;
   for (const call of calls.all.values()) board.touch(call);
@@ -97,7 +97,10 @@ function arrange() {
   document.title = `${count.alerting ? `▲ ${count.alerting} · ` : ""}Live calls · emotion-monitor`;
   const more = find(document, "#more", HTMLElement);
   more.hidden = shown.length <= MAX_CARDS;
-  write(more, `${MAX_CARDS} of ${many(shown.length, "call")} are shown: filter or search for the others.`);
+  write(
+    more,
+    `${MAX_CARDS} of ${many(shown.length, "call")} are shown: filter or search for the others.`,
+  );
   connection.explain(shown.length, calls.all.size);
   board.tell();
   frame();

@@ -18,7 +18,12 @@ export function timeOfDay(time) {
   return new Date(time * 1000).toLocaleTimeString([], { hour12: false });
 }
 
-/** @param {number} count @param {string} noun @param {string} [nouns] @returns {string} such as 3 calls */
+/**
+ * @param {number} count
+ * @param {string} noun
+ * @param {string} [nouns]
+ * @returns {string} such as 3 calls
+ */
 export function many(count, noun, nouns = `${noun}s`) {
   return `${count.toLocaleString("en")} ${count === 1 ? noun : nouns}`;
 }

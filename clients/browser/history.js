@@ -68,7 +68,8 @@ export class Whole {
     this.#grow(Math.ceil(to / this.step_s));
     for (let bin = Math.floor(from / this.step_s); bin * this.step_s < to; bin++) {
       const seconds = Math.min(to, (bin + 1) * this.step_s) - Math.max(from, bin * this.step_s);
-      if (shares) shares.forEach((share, i) => (this.#heard[bin * EMOTIONS.length + i] += share * seconds));
+      if (shares)
+        shares.forEach((share, i) => (this.#heard[bin * EMOTIONS.length + i] += share * seconds));
       else this.#silent[bin] += seconds;
     }
   }

@@ -76,7 +76,8 @@ export class Memory {
   isNew(id) {
     const known = this.#ids.delete(id);
     this.#ids.add(id);
-    if (this.#ids.size > this.size) this.#ids.delete(/** @type {string} */ (this.#ids.keys().next().value));
+    if (this.#ids.size > this.size)
+      this.#ids.delete(/** @type {string} */ (this.#ids.keys().next().value));
     return !known;
   }
 }
@@ -212,6 +213,7 @@ function parsed(data) {
 
 /** What an error of the server means. @param {Wire} error @returns {State} */
 function verdict({ code, message }) {
-  const name = code === "unauthorized" ? code : PASSING_ERRORS.includes(String(code)) ? "waiting" : "refused";
+  const name =
+    code === "unauthorized" ? code : PASSING_ERRORS.includes(String(code)) ? "waiting" : "refused";
   return { name, message: `the server said ${code}: ${message}`, retry_ms: 0 };
 }

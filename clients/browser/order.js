@@ -42,7 +42,8 @@ const SORTS = {
  */
 function mostly(label) {
   /** @param {Call} call */
-  const share = (call) => (call.sounds === "silent" ? -1 : Math.round(10 * (call.track?.share(label) ?? -1)));
+  const share = (call) =>
+    call.sounds === "silent" ? -1 : Math.round(10 * (call.track?.share(label) ?? -1));
   return (a, b) => share(b) - share(a);
 }
 

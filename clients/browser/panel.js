@@ -86,8 +86,8 @@ export class Panel {
     shares.forEach((share, i) => showShare(this.#shares[i], share));
     const [speech, silence] = [Math.round(heard_s), Math.round(silent_s)];
     const unheard = Math.max(0, Math.round(end_s) - speech - silence);
-    const words = `${clock(speech)} of speech, ${clock(silence)} of silence, ${clock(unheard)} not heard`;
-    this.#chart.setAttribute("aria-label", `The call so far: ${words}`);
+    const known = `${clock(speech)} of speech, ${clock(silence)} of silence`;
+    this.#chart.setAttribute("aria-label", `The call so far: ${known}, ${clock(unheard)} not heard`);
     const moment = at(track, at_s);
     text("#moment-text", `${clock(at_s)}  ${moment}`);
     this.#moment.setAttribute("aria-valuetext", `${clock(at_s)}: ${moment}`);

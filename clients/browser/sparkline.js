@@ -96,7 +96,7 @@ function letters(context, stretches, x, colours) {
   context.font = "600 10px system-ui, sans-serif";
   context.textAlign = "center";
   context.textBaseline = "top";
-  for (let i = 0; i < stretches.length; ) {
+  for (let i = 0; i < stretches.length;) {
     const first = i;
     while (i < stretches.length && stretches[i].kind === stretches[first].kind) i++;
     const [left, right] = [x(stretches[first].from), x(stretches[i - 1].to)];
@@ -163,5 +163,7 @@ export function inWords(stretches, end_s) {
     all += long;
   }
   const ranked = [...seconds].sort((a, b) => b[1] - a[1]).slice(0, 4);
-  return ranked.map(([name, s]) => `${name} ${Math.round((100 * s) / all)} %`).join(", ") || "nothing yet";
+  return (
+    ranked.map(([name, s]) => `${name} ${Math.round((100 * s) / all)} %`).join(", ") || "nothing yet"
+  );
 }

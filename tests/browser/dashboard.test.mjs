@@ -21,22 +21,26 @@ const opened = async (...args) => ([center, page] = await played(browser, ...arg
 
 /** What the calls with these streams have in the page's cards. */
 const labels = () =>
-  page.locator("#board .card").evaluateAll((cards) =>
-    cards.map((card) => [card.querySelector(".name").textContent, card.dataset.sounds]),
-  );
+  page
+    .locator("#board .card")
+    .evaluateAll((cards) =>
+      cards.map((card) => [card.querySelector(".name").textContent, card.dataset.sounds]),
+    );
 
 /** Seconds since the beginning of every call that the board shows. */
 const times = () => page.locator("#board .card:not([inert]) .time").allTextContents();
 
 const allAt = (time) => everyCallAt(page, time);
 
-test("all of 200 calls are shown, and each in turn when it is sorted, filtered and searched", async () => {
+test("200 calls are all shown, and can be sorted, filtered and searched", async () => {
   await opened(200, 3);
   assert.equal((await shown(page)).length, 200);
   await allAt("0:03");
 
   await page.selectOption("#sort", "name");
-  await page.waitForFunction(() => document.querySelector("#board .name").textContent === "billing-1000");
+  await page.waitForFunction(
+    () => document.querySelector("#board .name").textContent === "billing-1000",
+  );
   const byName = await shown(page);
   const ordered = [...byName].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   assert.deepEqual(byName, ordered);
@@ -72,10 +76,13 @@ test("calls can be sorted by an emotion's share, and by how long they last", asy
   await page.waitForFunction(() => document.querySelector("#board .time").textContent === "0:05");
   const first = (await labels()).find(([, sounds]) => sounds && sounds !== "silent");
   await page.selectOption("#sort", String(first[1]));
-  await page.waitForFunction((sounds) => document.querySelector("#board .card").dataset.sounds === sounds, first[1]);
+  await page.waitForFunction(
+    (sounds) => document.querySelector("#board .card").dataset.sounds === sounds,
+    first[1],
+  );
 });
 
-test("what happened while the connection was broken is filled in, with nothing missing and nothing twice", async () => {
+test("what a broken connection missed is filled in, nothing missing and nothing twice", async () => {
   await opened(20, 5);
   await allAt("0:05");
   await center.do("away", { value: true });
@@ -116,19 +123,24 @@ test("what the server no longer has is said, and shown as a hole", async () => {
   assert.match(await page.textContent("#missed-text"), /did not reach this page before/);
   await page.locator("#board .name").first().focus();
   await page.keyboard.press("Enter");
-  await page.waitForFunction(() => !document.querySelector("#chart").ariaLabel.endsWith("0:00 not heard"));
+  await page.waitForFunction(
+    () => !document.querySelector("#chart").ariaLabel.endsWith("0:00 not heard"),
+  );
   await page.keyboard.press("Escape");
   await page.click("#missed-done");
   assert.equal(await page.locator("#missed").isVisible(), false);
 });
 
-test("an alert is marked, said and put first when it is raised, and gone when it is cleared", async () => {
+test("an alert that is raised is marked, said and put first, and gone when it is cleared", async () => {
   await opened(30, 3);
   await reads(page, "#connection-text", "Live");
   const { streams } = await center.do("state");
   await center.do("alert", { call: 17, state: "raised" });
   await reads(page, "#alarm", `Alert on ${streams[17]}: anger above 0.6 for 10 s.`);
-  await page.waitForFunction((name) => document.querySelector("#board .name").textContent === name, streams[17]);
+  await page.waitForFunction(
+    (name) => document.querySelector("#board .name").textContent === name,
+    streams[17],
+  );
   const card = page.locator("#board .card").first();
   assert.equal(await card.getAttribute("data-alert"), "yes");
   assert.equal(await card.locator(".note").textContent(), "▲ anger above 0.6 for 10 s");
@@ -166,11 +178,17 @@ test("what is over fades from the live calls, and stays among the ended ones", a
   await opened(5, 3);
   await center.do("end", { n: 2 });
   await reads(page, "#ended", "2");
-  await page.waitForFunction(() => document.querySelectorAll("#board .card:not([inert])").length === 3, null, {
-    timeout: 60_000,
-  });
+  await page.waitForFunction(
+    () => document.querySelectorAll("#board .card:not([inert])").length === 3,
+    null,
+    {
+      timeout: 60_000,
+    },
+  );
   await page.check("input[value=ended]", { force: true });
-  await page.waitForFunction(() => document.querySelectorAll("#board .card[data-state=ended]").length === 2);
+  await page.waitForFunction(
+    () => document.querySelectorAll("#board .card[data-state=ended]").length === 2,
+  );
   assert.deepEqual(await page.locator(".card .note").allTextContents(), ["ended", "ended"]);
 });
 

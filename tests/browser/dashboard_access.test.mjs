@@ -22,7 +22,9 @@ const opened = async (...args) => ([center, page] = await played(browser, ...arg
 test("arrow keys go from call to call, Enter opens one, and Escape comes back to it", async () => {
   await opened(30, 10);
   await page.selectOption("#sort", "name");
-  await page.waitForFunction(() => document.querySelector("#board .name").textContent === "billing-1000");
+  await page.waitForFunction(
+    () => document.querySelector("#board .name").textContent === "billing-1000",
+  );
   await page.locator("#board .name").first().focus();
   await page.keyboard.press("End");
   await page.keyboard.press("Home");
@@ -34,15 +36,19 @@ test("arrow keys go from call to call, Enter opens one, and Escape comes back to
   await reads(page, "#panel-name", second);
   await page.focus("#moment");
   await page.keyboard.press("Home");
-  await page.waitForFunction(() => document.querySelector("#moment-text").textContent.startsWith("0:00"));
+  await page.waitForFunction(() =>
+    document.querySelector("#moment-text").textContent.startsWith("0:00"),
+  );
   await page.keyboard.press("ArrowRight");
-  await page.waitForFunction(() => document.querySelector("#moment-text").textContent.startsWith("0:01"));
+  await page.waitForFunction(() =>
+    document.querySelector("#moment-text").textContent.startsWith("0:01"),
+  );
   await page.keyboard.press("Escape");
   assert.equal(await page.evaluate(() => document.activeElement.textContent), second);
 });
 
 for (const colorScheme of ["light", "dark"]) {
-  test(`axe-core finds nothing wrong in ${colorScheme}: empty, full, narrow, with a call open, alone`, async () => {
+  test(`axe-core finds nothing wrong in ${colorScheme}: empty, full, narrow, a call open`, async () => {
     await opened(0, 0, { options: { colorScheme, reducedMotion: "reduce" } });
     await reads(page, "#empty-title", "No calls yet");
     await accessible(page, "empty");

@@ -3,16 +3,23 @@
  *
  *     node dashboard_frames.mjs [CALLS] [SECONDS] [VIEW]
  *
- * Prints one line of JSON: milliseconds of script in each animation frame that had work (median, p95, most,
- * by the clock); processor seconds a second of the page's main thread, and of them script, style and layout;
- * and frames a second that Chromium showed, drawing by software.
+ * Prints one line of JSON: milliseconds of script in each animation frame that had work (median, p95,
+ * most, by the clock); processor seconds a second of the page's main thread, and of them script, style
+ * and layout; and frames a second that Chromium showed, drawing by software.
  */
 import { launch } from "./harness.mjs";
 import { played, reads } from "./played.mjs";
 
-const [calls, seconds, view] = [Number(process.argv[2] ?? 200), Number(process.argv[3] ?? 20), process.argv[4] ?? "cards"];
+const [calls, seconds, view] = [
+  Number(process.argv[2] ?? 200),
+  Number(process.argv[3] ?? 20),
+  process.argv[4] ?? "cards",
+];
 const browser = await launch();
-const [center, page] = await played(browser, calls, 30, { args: ["--live"], options: { viewport: { width: 1440, height: 900 } } });
+const [center, page] = await played(browser, calls, 30, {
+  args: ["--live"],
+  options: { viewport: { width: 1440, height: 900 } },
+});
 await reads(page, "#connection-text", "Live");
 await page.check(`input[value=${view}]`, { force: true });
 
@@ -32,7 +39,9 @@ await page.evaluate(() => {
 const client = await page.context().newCDPSession(page);
 await client.send("Performance.enable", { timeDomain: "threadTicks" });
 const metrics = async () =>
-  Object.fromEntries((await client.send("Performance.getMetrics")).metrics.map(({ name, value }) => [name, value]));
+  Object.fromEntries(
+    (await client.send("Performance.getMetrics")).metrics.map(({ name, value }) => [name, value]),
+  );
 const begin = await metrics();
 await page.waitForTimeout(1000 * seconds);
 const end = await metrics();

@@ -41,23 +41,30 @@ after(async () => {
   await center?.stop();
 });
 
-test("a call of ten hours keeps two minutes as they were, and all of it coarsely, in bounded arrays", async () => {
+test("of ten hours the last two minutes stay as they were, and all of it coarsely, within bounds", async () => {
   const kept = await page.evaluate(() => {
     const { Calls, MAX_BINS, HISTORY_S } = globalThis.modules;
     const calls = new Calls();
     let call;
-    for (let s = 1; s <= 36_000; s++) call = calls.apply(globalThis.spoken("a", s, s % 3 ? "angry" : ""));
+    for (let s = 1; s <= 36_000; s++)
+      call = calls.apply(globalThis.spoken("a", s, s % 3 ? "angry" : ""));
     const { recent, whole } = call.track;
     const { heard_s, silent_s } = whole.total();
     const span = recent.stretches.at(-1).to - recent.stretches[0].from;
-    return { count: whole.count, most: MAX_BINS, span, HISTORY_S, seconds: Math.round(heard_s + silent_s) };
+    return {
+      count: whole.count,
+      most: MAX_BINS,
+      span,
+      HISTORY_S,
+      seconds: Math.round(heard_s + silent_s),
+    };
   });
   assert.ok(kept.count <= kept.most);
   assert.equal(kept.span, kept.HISTORY_S);
   assert.equal(kept.seconds, 36_000);
 });
 
-test("calls, channels and alerts stay bounded, whatever comes, and the live ones are kept longest", async () => {
+test("calls, channels and alerts stay bounded, and live calls are kept longest", async () => {
   const kept = await page.evaluate(() => {
     const { Calls, MAX_CALLS, MAX_TRACKS, MAX_ALERTS } = globalThis.modules;
     const calls = new Calls();
@@ -67,17 +74,29 @@ test("calls, channels and alerts stay bounded, whatever comes, and the live ones
       calls.apply({ type: "summary", id: `s${i}:end`, session_id: `s${i}`, stream_id: "x", time: 1002 });
     }
     let call;
-    for (let i = 1; i < 500; i++) call = calls.apply(globalThis.spoken("first", i, "sad", { channel: `c${i}` }));
+    for (let i = 1; i < 500; i++)
+      call = calls.apply(globalThis.spoken("first", i, "sad", { channel: `c${i}` }));
     for (let i = 1; i < 500; i++) {
-      calls.apply({ type: "alert", session_id: "first", rule: `r${i}`, state: "raised", at_s: 9, time: 1003 });
+      calls.apply({
+        type: "alert",
+        session_id: "first",
+        rule: `r${i}`,
+        state: "raised",
+        at_s: 9,
+        time: 1003,
+      });
     }
-    const within = [calls.all.size <= MAX_CALLS, call.tracks.size <= MAX_TRACKS, call.alerts.length <= MAX_ALERTS];
+    const within = [
+      calls.all.size <= MAX_CALLS,
+      call.tracks.size <= MAX_TRACKS,
+      call.alerts.length <= MAX_ALERTS,
+    ];
     return [...within, calls.all.has("first")];
   });
   assert.deepEqual(kept, [true, true, true, true]);
 });
 
-test("after days, what is over is forgotten, and a call that nobody hears of counts as over", async () => {
+test("what is over is forgotten, and a call that nobody hears of counts as over", async () => {
   const found = await page.evaluate(() => {
     const { Calls, KEPT_S, LOST_S, DOUBTFUL_S } = globalThis.modules;
     const calls = new Calls();
@@ -117,7 +136,8 @@ test("a pause keeps the call's emotion, a longer silence does not", async () => 
   const heard = await page.evaluate(() => {
     const calls = new globalThis.modules.Calls();
     const sounds = [];
-    for (let s = 1; s <= 10; s++) sounds.push(calls.apply(globalThis.spoken("a", s, s > 2 ? "" : "sad")).sounds);
+    for (let s = 1; s <= 10; s++)
+      sounds.push(calls.apply(globalThis.spoken("a", s, s > 2 ? "" : "sad")).sounds);
     return sounds;
   });
   assert.deepEqual(heard, [...Array(7).fill("sad"), "silent", "silent", "silent"]);
@@ -126,7 +146,15 @@ test("a pause keeps the call's emotion, a longer silence does not", async () => 
 test("an alert is over when it is cleared or its call ends, and odd ones harm nobody", async () => {
   const held = await page.evaluate(() => {
     const calls = new globalThis.modules.Calls();
-    const alert = { type: "alert", session_id: "a", channel: "mono", rule: "anger", at_s: 12, since_s: 2, time: 1 };
+    const alert = {
+      type: "alert",
+      session_id: "a",
+      channel: "mono",
+      rule: "anger",
+      at_s: 12,
+      since_s: 2,
+      time: 1,
+    };
     const call = calls.apply(globalThis.spoken("a", 12));
     const now = () => call.alert?.message ?? null;
     const steps = [];
@@ -176,7 +204,9 @@ test("waits double up to a bound, are random within it, and begin anew after a s
 });
 
 test("a token travels as a subprotocol, in base64url without padding", async () => {
-  const offered = await page.evaluate(() => ["", "a", "ÿ?>~ü"].map((t) => globalThis.modules.subprotocols(t)));
+  const offered = await page.evaluate(() =>
+    ["", "a", "ÿ?>~ü"].map((t) => globalThis.modules.subprotocols(t)),
+  );
   assert.deepEqual(offered, [
     ["emotion.v1"],
     ["emotion.v1", "bearer.YQ"],
@@ -189,12 +219,20 @@ test("alerts come first, the latest before the others, and what is over comes la
     const { Calls, chosen } = globalThis.modules;
     const calls = new Calls();
     for (const name of ["e", "d", "c", "b", "a"]) calls.apply(globalThis.spoken(name, 1));
-    for (const [session_id, time] of [["d", 1001], ["c", 1002], ["e", 1003]]) {
+    for (const [session_id, time] of [
+      ["d", 1001],
+      ["c", 1002],
+      ["e", 1003],
+    ]) {
       calls.apply({ type: "alert", session_id, rule: "r", state: "raised", at_s: 1, time });
     }
     calls.apply({ type: "summary", id: "e:end", session_id: "e", time: 1004 });
     const choice = { sort: "alert", which: "live", alerting: false, sounds: new Set(), search: "" };
-    return [1005, 2000].map((now) => chosen(calls.all.values(), choice, now).map((call) => call.session).join(""));
+    return [1005, 2000].map((now) =>
+      chosen(calls.all.values(), choice, now)
+        .map((call) => call.session)
+        .join(""),
+    );
   });
   assert.deepEqual(order, ["cdabe", "cdab"]);
 });

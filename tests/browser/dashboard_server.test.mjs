@@ -20,17 +20,32 @@ after(async () => {
 
 /** Two streams of synthetic speech. */
 const load = (server, ...more) =>
-  python("-m", "clients", "load", "--url", server.url.replace("http", "ws"), "--streams", "2", "--seconds", "4",
-    "--ramp", "0", "--json", ...more);
+  python(
+    "-m",
+    "clients",
+    "load",
+    "--url",
+    server.url.replace("http", "ws"),
+    "--streams",
+    "2",
+    "--seconds",
+    "4",
+    "--ramp",
+    "0",
+    "--json",
+    ...more,
+  );
 
-test("calls that the server hears appear as they speak, and again for who opens the page afterwards", async () => {
+test("calls appear as they speak, and for who opens the page afterwards", async () => {
   const server = await Server.start();
   try {
     const page = await dashboard(browser, `${server.url}/dashboard`);
     await reads(page, "#empty-title", "No calls yet");
     const [said] = await Promise.all([
       load(server),
-      page.waitForFunction(() => document.querySelectorAll("#board .card .feel:not(:empty)").length === 2),
+      page.waitForFunction(
+        () => document.querySelectorAll("#board .card .feel:not(:empty)").length === 2,
+      ),
     ]);
     assert.ok(JSON.parse(said).windows > 0);
     await reads(page, "#ended", "2");
@@ -57,8 +72,10 @@ test("calls that the server hears appear as they speak, and again for who opens 
   }
 });
 
-test("a server with tokens is asked for one, a wrong one is refused, and the tab alone keeps the right one", async () => {
-  const digest = (await python("-c", "import hashlib; print(hashlib.sha256(b's3cret-s3cret-s3cret').hexdigest())")).trim();
+test("a token is asked for, a wrong one refused, and the right one kept by the tab alone", async () => {
+  const digest = (
+    await python("-c", "import hashlib; print(hashlib.sha256(b's3cret-s3cret-s3cret').hexdigest())")
+  ).trim();
   const config = join(folder, "server.toml");
   await writeFile(config, `[[tokens]]\nname = "board"\nsha256 = "${digest}"\nroles = ["monitor"]\n`);
   const server = await Server.start("--config", config);
@@ -67,7 +84,9 @@ test("a server with tokens is asked for one, a wrong one is refused, and the tab
     await page.locator("#token").waitFor();
     await page.fill("#token", "wrong");
     await page.keyboard.press("Enter");
-    await page.waitForFunction(() => document.querySelector("#token-why").textContent.includes("did not take"));
+    await page.waitForFunction(() =>
+      document.querySelector("#token-why").textContent.includes("did not take"),
+    );
     await page.fill("#token", "s3cret-s3cret-s3cret");
     await page.keyboard.press("Enter");
     await reads(page, "#connection-text", "Live");

@@ -75,7 +75,8 @@ export async function played(browser, calls, seconds, { options = {}, args = [],
 
 /** Waits until every call on the board has lasted for so long. */
 export function everyCallAt(page, time) {
-  const met = (text) => [...document.querySelectorAll("#board .card .time")].every((e) => e.textContent === text);
+  const met = (text) =>
+    [...document.querySelectorAll("#board .card .time")].every((e) => e.textContent === text);
   return page.waitForFunction(met, time);
 }
 

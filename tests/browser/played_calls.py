@@ -1,4 +1,4 @@
-"""A call center that is played: calls that drift between emotions, over the server's own hub and monitor.
+"""A call center that is played: calls that drift between emotions, over the server's own hub.
 
     python -m tests.browser.played_calls --calls 200 --past 150 --live
 
@@ -116,7 +116,9 @@ class Caller:
         self._turn_s -= 1
         if self._turn_s <= 0:
             self._speaks = not self._speaks
-            self._turn_s = self._chance.randint(5, 16) if self._speaks else self._chance.randint(2, 8)
+            self._turn_s = (
+                self._chance.randint(5, 16) if self._speaks else self._chance.randint(2, 8)
+            )
         if self._chance.random() < (0.02 if self._mood in ("neutral", "calm") else 0.035):
             self._mood = self._chance.choice(DRIFTS[self._mood])
             self._strength = self._chance.uniform(1.8, 3.8)
