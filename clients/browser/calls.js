@@ -21,7 +21,7 @@ export const KEPT_S = 600;
 export const LINGER_S = 20;
 /** Without a word for so long, a call is said to be quiet. */
 export const QUIET_S = 10;
-/** Without a word for so long, a call counts as over: a server that died says of no call that it ended. */
+/** Without a word for so long, a call counts as over: a server that died says of none that it ended. */
 export const LOST_S = 600;
 /** The same after a gap, in which the end may have been. */
 export const DOUBTFUL_S = 60;

@@ -88,6 +88,8 @@ export class Connection {
 
   /** @param {State} state */
   #become(state) {
+    // Attempt after attempt: for who looks or listens that is one wait, and its button stays.
+    if (state.name === "connecting" && this.state.name === "waiting") return;
     this.state = state;
     this.#retry_at = performance.now() + state.retry_ms;
     if (state.name === "live") this.#since = 0;

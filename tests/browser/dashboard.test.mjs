@@ -93,7 +93,6 @@ test("what a broken connection missed is filled in, nothing missing and nothing 
   await center.do("step", { n: 7 });
   await center.do("again");
   await center.do("away", { value: false });
-  await page.click("#retry");
   await reads(page, "#connection-text", "Live");
   await allAt("0:12");
   assert.equal(await page.locator("#missed").isVisible(), false);
@@ -117,7 +116,6 @@ test("what the server no longer has is said, and shown as a hole", async () => {
   await page.waitForSelector("body.stale");
   await center.do("step", { n: 40 });
   await center.do("away", { value: false });
-  await page.click("#retry");
   await allAt("0:45");
   await page.locator("#missed").waitFor();
   assert.match(await page.textContent("#missed-text"), /did not reach this page before/);

@@ -41,7 +41,7 @@ after(async () => {
   await center?.stop();
 });
 
-test("of ten hours the last two minutes stay as they were, and all of it coarsely, within bounds", async () => {
+test("of ten hours the last two minutes stay as they were, and all coarsely, within bounds", async () => {
   const kept = await page.evaluate(() => {
     const { Calls, MAX_BINS, HISTORY_S } = globalThis.modules;
     const calls = new Calls();
