@@ -52,7 +52,8 @@ export class Panel {
     this.#follows = true;
     this.#told = "";
     this.#dialog.showModal();
-    this.#resized();
+    this.#width = this.#chart.clientWidth;
+    this.draw();
   }
 
   /** Shows what the call is now. */
