@@ -1,11 +1,12 @@
 """Plain HTTP on the same port: health, readiness, information, and the browser client's files."""
 
-import mimetypes
+import hashlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from pathlib import PurePath
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from websockets.datastructures import Headers
@@ -27,6 +28,42 @@ STREAM: Final = "/v1/stream"
 MONITOR: Final = "/v1/monitor"
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
+KINDS: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": JSON,
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+    ".woff2": "font/woff2",
+}
+"""Of the pages' files. Not what `mimetypes` says: it asks the machine, and with `nosniff` a browser runs
+no script that a Windows registry calls text/plain."""
+PAGES: Final = {"/": "/index.html", "/dashboard": "/dashboard.html"}
+"""Paths that are served from a file of another name."""
+PAGE_HEADERS: Final = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "font-src 'self'; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Of the pages' files: nothing from elsewhere, nothing inline, in nobody's frame. The browser keeps a
+file, and asks each time whether it is still the same."""
+
+
+class PageFile(NamedTuple):
+    """A file of the pages: its bytes, their type, and a tag that changes with them."""
+
+    body: bytes
+    kind: str
+    tag: str
 
 
 WELCOME: Final = f"""emotion-monitor listens here.
@@ -78,7 +115,9 @@ class Site:
             )
         path = request.path.split("?")[0]
         answer = self._refusal(request) if path in self._guarded else None
-        answer = answer or self._answer(path)
+        if answer is None:
+            file = self._files.get(path)
+            answer = page_response(file, request) if file else self._answer(path)
         if request.method == "HEAD":
             answer.body = b""
         return answer
@@ -103,10 +142,7 @@ class Site:
             return response(HTTPStatus.OK, msgspec.json.encode(self._info()), kind=JSON)
         if path == METRICS:
             return response(HTTPStatus.OK, self._metrics.exposition(), kind=CONTENT_TYPE)
-        if path in self._files:
-            body, kind = self._files[path]
-            return response(HTTPStatus.OK, body, kind=kind)
-        if path == "/":
+        if path == "/":  # a server without its pages
             return response(HTTPStatus.OK, WELCOME)
         if path in (STREAM, MONITOR):
             return response(
@@ -165,18 +201,27 @@ def unauthorized_response(refusal: MessageError) -> Response:
     return response(HTTPStatus.UNAUTHORIZED, refusal.message + "\n", {"WWW-Authenticate": "Bearer"})
 
 
-def browser_files() -> dict[str, tuple[bytes, str]]:
-    """The files of `clients/browser` by path, with their types: read once, so no path can escape."""
+def page_response(file: PageFile, request: Request) -> Response:
+    """A file of the pages, or that the browser's copy is still the same."""
+    headers = {**PAGE_HEADERS, "ETag": file.tag}
+    known = ",".join(request.headers.get_all("If-None-Match"))
+    if file.tag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
+        return response(HTTPStatus.NOT_MODIFIED, b"", headers, kind=file.kind)
+    return response(HTTPStatus.OK, file.body, headers, kind=file.kind)
+
+
+def browser_files() -> dict[str, PageFile]:
+    """The files of `clients/browser` by path: read once, so no path can escape."""
     folder = resources.files("clients") / "browser"
     files = {}
     if folder.is_dir():
         for file in folder.iterdir():
-            if file.is_file() and not file.name.startswith("."):
-                kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-                files[f"/{file.name}"] = (file.read_bytes(), kind)
-    if "/index.html" in files:
-        files["/"] = files["/index.html"]
-    return files
+            kind = KINDS.get(PurePath(file.name).suffix)
+            if kind and file.is_file() and not file.name.startswith("."):
+                body = file.read_bytes()
+                tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+                files[f"/{file.name}"] = PageFile(body, kind, tag)
+    return files | {path: files[name] for path, name in PAGES.items() if name in files}
 
 
 def installed_version() -> str:

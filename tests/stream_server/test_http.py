@@ -2,16 +2,21 @@
 
 import asyncio
 import json
+import mimetypes
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import pytest
 
 from emotion.engine import Engine
+from stream_server import http
 from stream_server.config import Config
 from stream_server.server import Server, running
 from tests.stream_server.client import ask
+
+PAGES = Path(__file__).parents[2] / "clients" / "browser"
 
 
 @pytest.fixture
@@ -46,9 +51,74 @@ async def test_head_has_no_body(server: Server) -> None:
     assert status == 200 and body == b"" and int(headers["Content-Length"]) > 0
 
 
-async def test_the_root_says_where_to_go(server: Server) -> None:
-    status, body, _ = await ask(server.url, "/")
-    assert status == 200 and b"/v1/stream" in body
+async def test_the_root_is_the_page(server: Server) -> None:
+    status, body, headers = await ask(server.url, "/")
+    assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
+    assert body == (PAGES / "index.html").read_bytes()
+
+
+async def test_the_root_of_a_server_without_pages_says_where_to_go(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "browser_files", dict)
+    async with running(Config(port=0), engine) as server:
+        status, body, headers = await ask(server.url, "/")
+        assert status == 200 and b"/v1/stream" in body
+        assert headers["Content-Type"].startswith("text/plain")
+        assert (await ask(server.url, "/dashboard"))[0] == 404
+
+
+async def test_every_file_of_the_pages_is_served_as_what_it_is(server: Server) -> None:
+    kinds = {
+        ".html": "text/html; charset=utf-8",
+        ".css": "text/css; charset=utf-8",
+        ".js": "text/javascript; charset=utf-8",
+        ".svg": "image/svg+xml",
+    }
+    for file in PAGES.iterdir():
+        status, body, headers = await ask(server.url, f"/{file.name}")
+        assert status == 200 and body == file.read_bytes(), file.name
+        assert headers["Content-Type"] == kinds[file.suffix]
+
+
+def test_types_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mimetypes, "guess_type", lambda *_: ("text/plain", None))
+    assert http.browser_files()["/theme.css"].kind == "text/css; charset=utf-8"
+    assert http.browser_files()["/emotions.js"].kind == "text/javascript; charset=utf-8"
+
+
+def test_the_dashboard_has_a_path_of_its_own_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "browser").mkdir()
+    (tmp_path / "browser" / "dashboard.html").write_text("calls")
+    (tmp_path / "browser" / "notes.txt").write_text("not a page's")
+    (tmp_path / "browser" / ".hidden.js").write_text("nor this")
+    monkeypatch.setattr(http.resources, "files", lambda _: tmp_path)
+    files = http.browser_files()
+    assert set(files) == {"/dashboard", "/dashboard.html"}
+    assert files["/dashboard"].body == b"calls"
+
+
+async def test_a_page_runs_nothing_inline_and_nothing_from_elsewhere(server: Server) -> None:
+    for path in ("/", "/theme.css", "/emotions.js"):
+        headers = (await ask(server.url, path))[2]
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "script-src 'self';" in policy
+        assert "unsafe" not in policy and "http" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Permissions-Policy"].startswith("microphone=(self)")
+
+
+async def test_a_file_that_the_browser_has_is_not_sent_again(server: Server) -> None:
+    _, _, headers = await ask(server.url, "/theme.css")
+    assert headers["Cache-Control"] == "no-cache"
+    for known in (headers["ETag"], f'"other", W/{headers["ETag"]}'):
+        status, body, again = await ask(server.url, "/theme.css", headers={"If-None-Match": known})
+        assert (status, body, again["ETag"]) == (304, b"", headers["ETag"])
+    status, body, _ = await ask(server.url, "/theme.css", headers={"If-None-Match": '"other"'})
+    assert status == 200 and body
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/../pyproject.toml", "/%2e%2e/x", "/v1"])

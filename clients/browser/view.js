@@ -1,0 +1,222 @@
+/** The page's elements, and what is said in them; it decides nothing. */
+import { EMOTIONS, SIGNS } from "./emotions.js";
+
+/** @typedef {import("./past.js").Moment} Moment */
+/** @typedef {import("./troubles.js").Trouble} Trouble */
+
+/**
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @param {new () => T} kind
+ * @returns {T}
+ */
+function element(id, kind) {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) throw new Error(`index.html has no #${id}`);
+  return found;
+}
+
+const WAYS = { microphone: "Try again", retry: "Try now", token: "" };
+
+export class View {
+  main = element("main", HTMLElement);
+  microphone = element("microphone", HTMLButtonElement);
+  stop = element("stop", HTMLButtonElement);
+  file = element("file", HTMLInputElement);
+  save = element("save", HTMLButtonElement);
+  way = element("way", HTMLButtonElement);
+  dismiss = element("dismiss", HTMLButtonElement);
+  tokenForm = element("token-form", HTMLFormElement);
+  token = element("token", HTMLInputElement);
+  canvas = element("timeline", HTMLCanvasElement);
+  drop = element("drop", HTMLElement);
+  #connection = element("connection", HTMLElement);
+  #connectionText = element("connection-text", HTMLElement);
+  #trouble = element("trouble", HTMLElement);
+  #sign = element("sign", HTMLElement);
+  #lead = element("lead", HTMLElement);
+  #emotion = element("emotion", HTMLElement);
+  #sure = element("sure", HTMLElement);
+  #choice = element("choice", HTMLElement);
+  #source = element("source", HTMLElement);
+  #sourceText = element("source-text", HTMLElement);
+  #level = element("level", HTMLElement);
+  #readout = element("readout", HTMLElement);
+  #announcement = element("announcement", HTMLElement);
+  #about = element("about", HTMLElement);
+  /** @type {{item: HTMLElement, share: HTMLElement}[]} */
+  #bars = [];
+  #held = false; // whether the focus is on what is about to go
+
+  constructor() {
+    const list = element("bars", HTMLElement);
+    for (const name of EMOTIONS) {
+      const item = document.createElement("li");
+      item.dataset.emotion = name;
+      const part = (/** @type {string} */ kind, text = "") => {
+        const span = document.createElement("span");
+        span.className = kind;
+        span.textContent = text;
+        item.append(span);
+        return span;
+      };
+      part("letter", SIGNS[name]).ariaHidden = "true";
+      part("label", name);
+      part("bar").ariaHidden = "true";
+      this.#bars.push({ item, share: part("share") });
+      list.append(item);
+    }
+    element("server", HTMLElement).textContent = location.host;
+    this.forget();
+  }
+
+  // --- what is heard ---
+
+  /** @param {Moment} moment */
+  judged({ label, probabilities }) {
+    if (!label || !probabilities) return this.word("none", "hears", "silence", "nobody speaks");
+    const share = percent(probabilities[EMOTIONS.indexOf(label)]);
+    this.word(label, "sounds", label, share);
+    probabilities.forEach((p, i) => this.#share(i, p));
+    document.title = `${label} ${share} · emotion-monitor`;
+  }
+
+  /**
+   * @param {string} emotion
+   * @param {string} lead
+   * @param {string} word
+   * @param {string} sure
+   */
+  word(emotion, lead, word, sure) {
+    const known = EMOTIONS.find((name) => name === emotion);
+    this.main.dataset.emotion = emotion;
+    this.#sign.textContent = known ? SIGNS[known] : "";
+    this.#lead.textContent = lead;
+    this.#emotion.textContent = word;
+    this.#sure.textContent = sure;
+    if (known) return;
+    this.#bars.forEach((_, i) => this.#share(i, null));
+    document.title = "emotion-monitor";
+  }
+
+  forget() {
+    this.word("none", "How does it sound?", "Speak", "and see the estimate move while you do.");
+  }
+
+  /** What is shown is not now any more: nobody listens, or the server cannot be reached. */
+  past() {
+    if (this.main.dataset.emotion !== "none") this.#lead.textContent = "last sounded";
+    document.title = "emotion-monitor";
+  }
+
+  /**
+   * @param {number} index
+   * @param {number | null} p
+   */
+  #share(index, p) {
+    const { item, share } = this.#bars[index];
+    item.style.setProperty("--p", String(p ?? 0));
+    share.textContent = p === null ? "–" : percent(p);
+  }
+
+  /** @param {number} loudness 0 to 1 */
+  level(loudness) {
+    this.#level.style.setProperty("--level", String(loudness));
+  }
+
+  /** @param {string} text */
+  announce(text) {
+    this.#announcement.textContent = text;
+  }
+
+  // --- how it is going ---
+
+  /**
+   * @param {"idle" | "busy" | "running"} phase
+   * @param {string} [source] what is being heard
+   */
+  phase(phase, source = "") {
+    document.body.dataset.phase = phase;
+    // Who pressed a button by keyboard finds its successor under the focus, not the page's beginning.
+    this.#held ||= !!document.activeElement?.closest(".controls, .trouble");
+    const running = phase === "running";
+    this.microphone.hidden = running;
+    this.stop.hidden = !running;
+    this.microphone.disabled = phase === "busy";
+    this.#choice.hidden = running;
+    this.#source.hidden = !source;
+    this.#sourceText.textContent = source;
+    if (phase === "busy" || !this.#held) return;
+    this.#held = false;
+    (running ? this.stop : this.microphone).focus();
+  }
+
+  /**
+   * @param {"idle" | "busy" | "open" | "waiting"} state
+   * @param {string} text
+   */
+  connection(state, text) {
+    this.#connection.dataset.state = state;
+    this.#connectionText.textContent = text;
+  }
+
+  /** @param {Trouble | null} trouble */
+  trouble(trouble) {
+    this.#trouble.hidden = !trouble;
+    this.#trouble.dataset.code = trouble?.code ?? "";
+    if (!trouble) return;
+    element("trouble-title", HTMLElement).textContent = trouble.title;
+    element("trouble-text", HTMLElement).textContent = trouble.text;
+    this.tokenForm.hidden = trouble.way !== "token";
+    this.way.hidden = !trouble.way || trouble.way === "token";
+    this.way.textContent = trouble.way ? WAYS[trouble.way] : "";
+    if (trouble.way === "token") this.token.focus();
+  }
+
+  /**
+   * What the timeline's cursor points at.
+   *
+   * @param {number} agoS
+   * @param {Moment | undefined} moment
+   * @param {string} [mark] what is marked there
+   */
+  readout(agoS, moment, mark) {
+    const text = `${Math.round(agoS)} s ago: ${mark ? `${mark}, ` : ""}${described(moment)}`;
+    this.#readout.textContent = text;
+    this.canvas.setAttribute("aria-valuenow", String(-Math.round(agoS)));
+    this.canvas.setAttribute("aria-valuetext", text);
+  }
+
+  noReadout() {
+    this.#readout.textContent = "";
+  }
+
+  /** @param {Record<string, string>} facts */
+  about(facts) {
+    this.#about.replaceChildren(
+      ...Object.entries(facts).flatMap(([name, value]) => {
+        const [term, detail] = [document.createElement("dt"), document.createElement("dd")];
+        term.textContent = name;
+        detail.textContent = value;
+        return [term, detail];
+      }),
+    );
+  }
+}
+
+/** @param {Moment | undefined} moment */
+function described(moment) {
+  if (!moment) return "nothing";
+  const { probabilities } = moment;
+  if (!probabilities) return "silence";
+  return EMOTIONS.map((name, i) => ({ name, p: probabilities[i] }))
+    .sort((a, b) => b.p - a.p)
+    .slice(0, 3)
+    .map(({ name, p }) => `${name} ${percent(p)}`)
+    .join(", ");
+}
+
+/** @param {number} share */
+function percent(share) {
+  return `${Math.round(share * 100)} %`;
+}

@@ -1,0 +1,106 @@
+/** The browser client hears what `emotion-client file` hears, from a microphone and from a file. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { Server, launch, python } from "./harness.mjs";
+import { Ear, changes, fileEvents, folder, sound, until, watchWords } from "./support.mjs";
+
+const LIMIT = { timeout: 120_000 };
+/** @type {Server} */ let server;
+let speech = "";
+
+before(async () => {
+  [server, speech] = await Promise.all([Server.start(), sound("speech", "speech.wav", "12")]);
+});
+after(() => server.stop());
+
+/** Each event of the page beside the client's of the same end; windows that a busy machine skips are left out. */
+function pairs(ours, theirs) {
+  const byEnd = new Map(theirs.map((event) => [event.end_s, event]));
+  return ours.filter(({ end_s }) => byEnd.has(end_s)).map((event) => [event, byEnd.get(event.end_s)]);
+}
+
+test("the microphone's labels are those of the file client for the same sound", LIMIT, async () => {
+  const browser = await launch({ microphone: `${speech}%noloop` });
+  try {
+    const page = await browser.newPage();
+    const ear = new Ear(page);
+    await page.goto(server.url);
+    await watchWords(page);
+    await page.click("#microphone");
+    await until(() => ear.events.some(({ end_s }) => end_s >= 10));
+    await page.click("#stop");
+    await until(() => ear.heard.some(({ type }) => type === "summary"));
+
+    // What the page sent, played by the file client: the same sound, so the same judgements.
+    const heard = ear.save("heard.wav");
+    const same = pairs(ear.events, await fileEvents(server.url, heard));
+    assert.ok(same.length >= 8, `${same.length} windows`);
+    for (const [ours, theirs] of same) {
+      assert.deepEqual([ours.type, ours.label, ours.probabilities], [theirs.type, theirs.label, theirs.probabilities]);
+    }
+    const words = ear.events.map((event) => event.smoothed?.label ?? "silence");
+    const shown = (await page.evaluate(() => globalThis.shown)).filter((word) => word !== "…");
+    assert.deepEqual(changes(shown), changes(words));
+
+    // And what it sent is the recording, from where the microphone began to listen.
+    const original = `${folder}/original.wav`;
+    const likeness = Number(await python("tests/browser/sounds.py", "same", speech, heard, original));
+    assert.ok(likeness > 0.9, `the sound is like the recording by ${likeness}`);
+    const alike = pairs(ear.events, await fileEvents(server.url, original));
+    const equal = alike.filter(([ours, theirs]) => ours.label === theirs.label).length;
+    assert.ok(equal >= 0.8 * alike.length, `${equal} of ${alike.length} labels are the recording's`);
+  } finally {
+    await browser.close();
+  }
+});
+
+test("a recording that is chosen gives the file client's judgements", LIMIT, async () => {
+  const odd = await sound("rates", "odd.wav"); // 22.05 kHz, two channels to be mixed
+  const browser = await launch();
+  try {
+    const page = await browser.newPage();
+    const ear = new Ear(page);
+    await page.goto(server.url);
+    await page.setInputFiles("#file", odd);
+    await until(() => ear.heard.some(({ type }) => type === "summary"));
+    assert.equal(ear.rate, 22_050);
+    const expected = await fileEvents(server.url, odd);
+    const same = pairs(ear.events, expected);
+    assert.ok(same.length >= 5, `${same.length} windows`);
+    for (const [ours, theirs] of same) {
+      assert.deepEqual([ours.type, ours.label], [theirs.type, theirs.label]);
+      // Chromium's decoder scales positive samples by 1/32767: a hair's breadth, which int8 makes visible.
+      assert.ok(Math.abs(ours.confidence - theirs.confidence) < 0.02);
+    }
+    await page.waitForSelector("#microphone:visible");
+    assert.match(await page.textContent("#connection-text"), /Not connected/);
+  } finally {
+    await browser.close();
+  }
+});
+
+test("devices at 44.1, 96 and 192 kHz are sent at what the server takes, in frames of 50 ms", LIMIT, async () => {
+  const browser = await launch({ microphone: speech });
+  try {
+    for (const [device, sent] of [[44_100, 44_100], [96_000, 48_000], [192_000, 48_000]]) {
+      const page = await browser.newPage();
+      const ear = new Ear(page);
+      await page.addInitScript((sampleRate) => {
+        const Own = globalThis.AudioContext;
+        globalThis.AudioContext = class extends Own {
+          constructor() {
+            super({ sampleRate });
+          }
+        };
+      }, device);
+      await page.goto(server.url);
+      await page.click("#microphone");
+      await until(() => ear.events.length >= 1);
+      assert.equal(ear.rate, sent);
+      assert.equal(ear.audio[0].length, 2 * Math.round(0.05 * sent));
+      await page.close();
+    }
+  } finally {
+    await browser.close();
+  }
+});

@@ -1,0 +1,54 @@
+"""Sounds for the browser tests.
+
+    python tests/browser/sounds.py speech OUT.wav SECONDS     sounds like speech, 16 kHz
+    python tests/browser/sounds.py rates OUT.wav              the same at 22.05 kHz, two channels
+    python tests/browser/sounds.py same SOURCE.wav HEARD.wav OUT.wav
+        where in SOURCE does HEARD begin? OUT is SOURCE from there on; prints how alike they are
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))  # nothing of ours need be installed
+
+from clients.synthetic import speech_like  # noqa: E402
+
+RATE = 16_000
+
+
+def speech(path: str, seconds: str) -> None:
+    """Turns of four seconds, another voice each."""
+    count = -(-int(seconds) // 4)
+    voices = [speech_like(4.0, RATE, seed) for seed in range(count)]
+    soundfile.write(path, np.concatenate(voices)[: int(seconds) * RATE], RATE, subtype="PCM_16")
+
+
+def rates(path: str) -> None:
+    """A file that has to be mixed down, at a rate that is no browser's own."""
+    both = np.stack([speech_like(5.0, 22_050, seed) for seed in (5, 6)], axis=1)
+    soundfile.write(path, both, 22_050, subtype="PCM_16")
+
+
+def same(source: str, heard: str, out: str) -> None:
+    """Aligns what was heard with what was played."""
+    played, rate = soundfile.read(source)
+    caught, caught_rate = soundfile.read(heard)
+    caught = soxr.resample(caught, caught_rate, rate)
+    size = 1 << (len(played) + len(caught)).bit_length()
+    likeness = np.fft.irfft(np.fft.rfft(played, size) * np.conj(np.fft.rfft(caught, size)), size)
+    begin = int(likeness.argmax())
+    begin -= size if begin > size // 2 else 0
+    padded: NDArray[np.float64] = np.concatenate([np.zeros(max(0, -begin)), played[max(0, begin) :]])
+    length = min(len(padded), len(caught))
+    soundfile.write(out, padded[:length], rate, subtype="PCM_16")
+    print(float(np.corrcoef(padded[:length], caught[:length])[0, 1]))
+
+
+if __name__ == "__main__":
+    {"speech": speech, "rates": rates, "same": same}[sys.argv[1]](*sys.argv[2:])
