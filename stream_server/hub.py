@@ -128,17 +128,20 @@ class Hub:
         """Of the last event; where a subscriber without `since` begins."""
         return self._last
 
-    def publish(self, message: Tapped, text: str | None = None) -> None:
+    def publish(
+        self, message: Tapped, text: str | None = None, *, bus_id: str | None = None
+    ) -> None:
         """Takes an event of a call on this node; returns at once.
 
         Args:
             message: the event.
             text: its JSON, where the caller has it already.
+            bus_id: what the bus knows it by, where its `id` came before: a bus drops repetitions.
         """
         self.metrics.published.inc()
         body = text or encode(message)
         stamped = f'{{"time":{self._clock():.3f},{body[1:]}'
-        self.bus.publish(message.stream_id, message.id, stamped)
+        self.bus.publish(message.stream_id, bus_id or message.id, stamped)
 
     def append(self, cursor: Cursor | None, stream_id: str, stamped: str) -> None:
         """Puts an event into the ring; what the bus calls.

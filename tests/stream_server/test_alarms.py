@@ -110,6 +110,23 @@ async def test_a_resumed_call_keeps_its_alerts_and_nothing_is_raised_twice(engin
         assert replayed == events[1:]  # under the same ids
 
 
+async def test_an_alert_that_still_holds_is_published_again_under_its_id_and_counted_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_server.alarms.REPEAT_S", 2.0)
+    async with serving(engine) as server, following(server) as monitor:
+        await converse(server.url, START, [SPEECH])
+        events = await until_summary(monitor)
+        alerts = of_type(events, "alert")
+        assert shape(alerts) == ["raised", "raised", "cleared"]
+        assert alerts[0]["id"] == alerts[1]["id"] != alerts[2]["id"]
+        assert shape(events).index("raised") + 3 == shape(events).index(
+            "raised", shape(events).index("raised") + 1
+        )
+        counted = samples(server.metrics.exposition())["emotion_monitor_alerts_total[always]"]
+        assert counted == 1
+
+
 async def test_a_flush_changes_no_alert(engine: Engine) -> None:
     flush = {"type": "flush", "id": "x"}
     async with serving(engine) as server, following(server) as monitor:
@@ -145,10 +162,15 @@ async def test_raised_alerts_are_counted_by_their_rule(engine: Engine) -> None:
     assert found["emotion_monitor_alerts_total[never]"] == 0
 
 
-async def test_over_a_bus_each_node_hears_an_alert_once(
+@pytest.mark.parametrize(("repeat_s", "states"), [(30.0, ["raised"]), (2.0, ["raised"] * 2)])
+async def test_over_a_bus_each_node_hears_an_alert_once_or_as_often_as_it_is_repeated(
     engine: Engine,
     redis: RedisServer,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    repeat_s: float,
+    states: list[str],
 ) -> None:
+    monkeypatch.setattr("stream_server.alarms.REPEAT_S", repeat_s)
     async with AsyncExitStack() as stack:
         here, there = [
             await stack.enter_async_context(serving(engine, bus=redis.url)) for _ in range(2)
@@ -157,7 +179,7 @@ async def test_over_a_bus_each_node_hears_an_alert_once(
         await converse(here.url, START, [SPEECH])
         both = [await until_summary(monitor) for monitor in monitors]
     assert both[0] == both[1]
-    assert shape(of_type(both[0], "alert")) == ["raised", "cleared"]
+    assert shape(of_type(both[0], "alert")) == [*states, "cleared"]
     counted = [
         samples(node.metrics.exposition())["emotion_monitor_alerts_total[always]"]
         for node in (here, there)
