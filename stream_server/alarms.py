@@ -11,10 +11,9 @@ from emotion.messages import Alert, Event
 from stream_server.hub import Hub
 from stream_server.webhook import Courier
 
-
 REPEAT_S: Final = 30.0
-"""Of a channel's audio, after which an alert that still holds is published again, with the same id: whoever
-begins to follow when its first time has left the ring hears of it, too."""
+"""Of a channel's audio, after which an alert that still holds is published again, with the same id:
+whoever begins to follow when its first time has left the ring hears of it, too."""
 
 
 class Alarms:
