@@ -12,7 +12,8 @@ import { View } from "./view.js";
 
 const HOP_S = 0.5;
 const LAST_RESULTS_MS = 5000; // for what is left after `stop`
-const PAUSED_MS = 2000; // without a frame: the browser held the microphone back
+const PAUSED_MS = 2000; // without a frame: the browser may have held the microphone back
+const SETTLED_MS = 1000; // in which frames that are only late have come
 const TOKEN = "emotion-monitor.token"; // in sessionStorage: gone with the tab
 /** Troubles that a connection mends by being there. */
 const PASSING = ["at_capacity", "unreachable", "broken", "draining", "forgotten"];
@@ -37,7 +38,8 @@ class Run {
     this.source = source;
     this.sinceS = history.endS > 0 ? history.endS + 1 : 0;
     this.samples = 0;
-    this.heardAt = 0;
+    this.heardAt = 0; // when the last frame came
+    this.missingS = 0; // by which the wall clock is ahead of the sound, and a constant
     this.failures = 0;
     this.sessions = 0;
     this.skipped = 0;
@@ -69,13 +71,22 @@ class Run {
   /** @param {Int16Array} frame */
   #frame(frame) {
     const now = performance.now();
-    const hidden = this.heardAt > 0 && now - this.heardAt > PAUSED_MS && !this.source.durationS;
-    if (hidden) show("paused", `${Math.round((now - this.heardAt) / 1000)} s`);
+    if (this.heardAt > 0 && now - this.heardAt > PAUSED_MS) {
+      const before = this.missingS;
+      setTimeout(() => this.#paused(this.missingS - before), SETTLED_MS);
+    }
     this.heardAt = now;
     this.samples += frame.length;
-    playhead.advance(this.sinceS + this.samples / this.source.sampleRate, now / 1000);
+    const soundS = this.samples / this.source.sampleRate;
+    this.missingS = now / 1000 - soundS;
+    playhead.advance(this.sinceS + soundS, now / 1000);
     scroll.hear(frame);
     this.stream.send(frame);
+  }
+
+  /** @param {number} lostS of sound that never came, rather than late: a page that was busy misses none */
+  #paused(lostS) {
+    if (lostS > 1 && !this.ended) show("paused", `${Math.round(lostS)} s`);
   }
 
   /**

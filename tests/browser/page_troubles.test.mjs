@@ -140,6 +140,37 @@ test("a microphone that is unplugged keeps what was heard, and can be gone on wi
   await page.close();
 });
 
+test("a microphone that the browser pauses is missed, one that a busy page hears late is not", LIMIT, async () => {
+  const page = await browser.newPage();
+  await page.addInitScript(() => {
+    const Own = globalThis.AudioContext;
+    globalThis.AudioContext = class extends Own {
+      constructor() {
+        super();
+        globalThis.context = this;
+      }
+    };
+  });
+  const ear = new Ear(page);
+  await page.goto(server.url);
+  await page.click("#microphone");
+  await until(() => ear.events.length > 0);
+  const wait = (ms) => page.evaluate((ms) => new Promise((done) => setTimeout(done, ms)), ms);
+  await page.evaluate(() => {
+    const end = performance.now() + 2500;
+    while (performance.now() < end);
+  });
+  await wait(1500);
+  assert.equal(await page.isVisible("#trouble"), false);
+  await page.evaluate(() => globalThis.context.suspend());
+  await wait(3000);
+  await page.evaluate(() => globalThis.context.resume());
+  await page.waitForSelector("#trouble[data-code=paused]:visible");
+  await page.click("#stop");
+  await page.waitForSelector("#microphone:visible");
+  await page.close();
+});
+
 test("what is not sound, and what holds none, is said to be so", LIMIT, async () => {
   const page = await open();
   writeFileSync(`${folder}/words.wav`, "these are words");
