@@ -54,6 +54,7 @@ test("where only the connection breaks, the session goes on and no event is miss
 
 test("a server that is killed and started again gets a new session; what was shown stays, with a mark", LIMIT, async () => {
   const { page, ear } = await listening();
+  await until(() => ear.events.at(-1).end_s >= 3); // enough to point at, a second before the break
   const shownBefore = ear.events.length;
   await server.stop("SIGKILL");
   await page.waitForSelector("#trouble:visible");
