@@ -5,7 +5,7 @@ import { Announcer, History, Playhead } from "./past.js";
 import { Scroll } from "./scroll.js";
 import { Timeline } from "./timeline.js";
 import { trouble } from "./troubles.js";
-import { View } from "./view.js";
+import { View, sounds } from "./view.js";
 
 /** @typedef {import("./capture.js").Source} Source */
 /** @typedef {import("./messages.js").Message} Message */
@@ -103,7 +103,8 @@ class Run {
       const now = performance.now() / 1000;
       const moment = history.add(message, this.sinceS + originS, HOP_S);
       view.judged(moment);
-      const said = announcer.hear(moment.label ? `Sounds ${moment.label}` : "Silence", now);
+      const { label } = moment;
+      const said = announcer.hear(label ? `It ${sounds(label)} ${label}` : "Silence", now);
       if (said) view.announce(said);
       const behindMs = Math.max(0, (playhead.at(now) - moment.toS) * 1000);
       const skipped = this.skipped > 0 ? ` · ${this.skipped} windows skipped` : "";
