@@ -30,6 +30,7 @@ let run = null;
 let lastSource = null; // opened again once a token is given
 /** @type {import("./troubles.js").Trouble | null} */
 let shown = null;
+let attempts = 0; // to start
 
 /** One source, streamed from its first sample to its last result. */
 class Run {
@@ -84,7 +85,9 @@ class Run {
     this.stream.send(frame);
   }
 
-  /** @param {number} lostS of sound that never came, rather than late: a page that was busy misses none */
+  /**
+   * @param {number} lostS of sound that never came, rather than late: a page that was busy misses none
+   */
   #paused(lostS) {
     if (lostS > 1 && !this.ended) show("paused", `${Math.round(lostS)} s`);
   }
@@ -136,7 +139,8 @@ class Run {
       this.failures = 0;
       view.connection("open", "Connected");
       clear(PASSING);
-      if (lostS >= 0.1) history.mark(playhead.at(performance.now() / 1000), `${lostS.toFixed(1)} s lost`);
+      const now = playhead.at(performance.now() / 1000);
+      if (lostS >= 0.1) history.mark(now, `${lostS.toFixed(1)} s lost`);
     }
     if (name === "waiting") {
       this.failures += 1;
@@ -184,13 +188,17 @@ let facts = {};
 /** @param {() => Promise<Source>} open */
 async function start(open) {
   lastSource = open;
+  const mine = ++attempts;
   await run?.end();
   clear();
   view.phase("busy");
   try {
-    run = new Run(await open());
+    const source = await open();
+    if (mine !== attempts) return source.close(); // something else was chosen meanwhile
+    run = new Run(source);
     run.begin();
   } catch (error) {
+    if (mine !== attempts) return;
     view.phase("idle");
     if (!(error instanceof SourceError)) throw error;
     show(error.code, error.detail);

@@ -1,9 +1,9 @@
 """Sounds for the browser tests.
 
-    python tests/browser/sounds.py speech OUT.wav SECONDS     sounds like speech, 16 kHz
-    python tests/browser/sounds.py rates OUT.wav              the same at 22.05 kHz, two channels
-    python tests/browser/sounds.py same SOURCE.wav HEARD.wav OUT.wav
-        where in SOURCE does HEARD begin? OUT is SOURCE from there on; prints how alike they are
+python tests/browser/sounds.py speech OUT.wav SECONDS     sounds like speech, 16 kHz
+python tests/browser/sounds.py rates OUT.wav              the same at 22.05 kHz, two channels
+python tests/browser/sounds.py same SOURCE.wav HEARD.wav OUT.wav
+    where in SOURCE does HEARD begin? OUT is SOURCE from there on; prints how alike they are
 """
 
 import sys
@@ -44,7 +44,9 @@ def same(source: str, heard: str, out: str) -> None:
     likeness = np.fft.irfft(np.fft.rfft(played, size) * np.conj(np.fft.rfft(caught, size)), size)
     begin = int(likeness.argmax())
     begin -= size if begin > size // 2 else 0
-    padded: NDArray[np.float64] = np.concatenate([np.zeros(max(0, -begin)), played[max(0, begin) :]])
+    padded: NDArray[np.float64] = np.concatenate(
+        [np.zeros(max(0, -begin)), played[max(0, begin) :]]
+    )
     length = min(len(padded), len(caught))
     soundfile.write(out, padded[:length], rate, subtype="PCM_16")
     print(float(np.corrcoef(padded[:length], caught[:length])[0, 1]))
