@@ -155,6 +155,13 @@ def _address(server: "subprocess.Popen[str]") -> str:
     pytest.fail("the server ended: " + "".join(said))
 
 
+def test_the_wheel_brings_every_file_of_the_pages(binaries: Path) -> None:
+    listing = "from stream_server.http import browser_files; print(*sorted(browser_files()))"
+    served = run(binaries / "python", "-c", listing).stdout.split()
+    pages = {f"/{file.name}" for file in (ROOT / "clients" / "browser").iterdir()}
+    assert "/index.html" in pages and pages | {"/"} <= set(served)
+
+
 def test_local_judging_needs_no_training_either(binaries: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "quiet.wav", np.zeros(16_000), 16_000)
     done = run(binaries / "emotion-client", "local", tmp_path / "quiet.wav")

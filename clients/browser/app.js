@@ -5,14 +5,15 @@ import { Announcer, History, Playhead } from "./past.js";
 import { Scroll } from "./scroll.js";
 import { Timeline } from "./timeline.js";
 import { trouble } from "./troubles.js";
-import { View } from "./view.js";
+import { View, sounds } from "./view.js";
 
 /** @typedef {import("./capture.js").Source} Source */
 /** @typedef {import("./messages.js").Message} Message */
 
 const HOP_S = 0.5;
 const LAST_RESULTS_MS = 5000; // for what is left after `stop`
-const PAUSED_MS = 2000; // without a frame: the browser held the microphone back
+const PAUSED_MS = 2000; // without a frame: the browser may have held the microphone back
+const SETTLED_MS = 1000; // in which frames that are only late have come
 const TOKEN = "emotion-monitor.token"; // in sessionStorage: gone with the tab
 /** Troubles that a connection mends by being there. */
 const PASSING = ["at_capacity", "unreachable", "broken", "draining", "forgotten"];
@@ -29,6 +30,7 @@ let run = null;
 let lastSource = null; // opened again once a token is given
 /** @type {import("./troubles.js").Trouble | null} */
 let shown = null;
+let attempts = 0; // to start
 
 /** One source, streamed from its first sample to its last result. */
 class Run {
@@ -37,7 +39,8 @@ class Run {
     this.source = source;
     this.sinceS = history.endS > 0 ? history.endS + 1 : 0;
     this.samples = 0;
-    this.heardAt = 0;
+    this.heardAt = 0; // when the last frame came
+    this.missingS = 0; // by which the wall clock is ahead of the sound, and a constant
     this.failures = 0;
     this.sessions = 0;
     this.skipped = 0;
@@ -69,13 +72,24 @@ class Run {
   /** @param {Int16Array} frame */
   #frame(frame) {
     const now = performance.now();
-    const hidden = this.heardAt > 0 && now - this.heardAt > PAUSED_MS && !this.source.durationS;
-    if (hidden) show("paused", `${Math.round((now - this.heardAt) / 1000)} s`);
+    if (this.heardAt > 0 && now - this.heardAt > PAUSED_MS) {
+      const before = this.missingS;
+      setTimeout(() => this.#paused(this.missingS - before), SETTLED_MS);
+    }
     this.heardAt = now;
     this.samples += frame.length;
-    playhead.advance(this.sinceS + this.samples / this.source.sampleRate, now / 1000);
+    const soundS = this.samples / this.source.sampleRate;
+    this.missingS = now / 1000 - soundS;
+    playhead.advance(this.sinceS + soundS, now / 1000);
     scroll.hear(frame);
     this.stream.send(frame);
+  }
+
+  /**
+   * @param {number} lostS of sound that never came, rather than late: a page that was busy misses none
+   */
+  #paused(lostS) {
+    if (lostS > 1 && !this.ended) show("paused", `${Math.round(lostS)} s`);
   }
 
   /**
@@ -92,7 +106,8 @@ class Run {
       const now = performance.now() / 1000;
       const moment = history.add(message, this.sinceS + originS, HOP_S);
       view.judged(moment);
-      const said = announcer.hear(moment.label ? `Sounds ${moment.label}` : "Silence", now);
+      const { label } = moment;
+      const said = announcer.hear(label ? `It ${sounds(label)} ${label}` : "Silence", now);
       if (said) view.announce(said);
       const behindMs = Math.max(0, (playhead.at(now) - moment.toS) * 1000);
       const skipped = this.skipped > 0 ? ` · ${this.skipped} windows skipped` : "";
@@ -124,7 +139,8 @@ class Run {
       this.failures = 0;
       view.connection("open", "Connected");
       clear(PASSING);
-      if (lostS >= 0.1) history.mark(playhead.at(performance.now() / 1000), `${lostS.toFixed(1)} s lost`);
+      const now = playhead.at(performance.now() / 1000);
+      if (lostS >= 0.1) history.mark(now, `${lostS.toFixed(1)} s lost`);
     }
     if (name === "waiting") {
       this.failures += 1;
@@ -172,13 +188,17 @@ let facts = {};
 /** @param {() => Promise<Source>} open */
 async function start(open) {
   lastSource = open;
+  const mine = ++attempts;
   await run?.end();
   clear();
   view.phase("busy");
   try {
-    run = new Run(await open());
+    const source = await open();
+    if (mine !== attempts) return source.close(); // something else was chosen meanwhile
+    run = new Run(source);
     run.begin();
   } catch (error) {
+    if (mine !== attempts) return;
     view.phase("idle");
     if (!(error instanceof SourceError)) throw error;
     show(error.code, error.detail);

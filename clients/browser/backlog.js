@@ -1,7 +1,8 @@
 /**
- * The last seconds of a stream's audio, kept until they are judged, so that a connection that breaks can be
- * gone on with. Positions count values (one int16 of one channel) from the stream's first one. What is kept
- * is bounded: where more comes, the oldest goes, and whoever wanted to send it finds `first` behind it.
+ * The last seconds of a stream's audio, kept until they are judged, so that a connection that breaks
+ * can be gone on with. Positions count values (one int16 of one channel) from the stream's first one.
+ * What is kept is bounded: where more comes, the oldest goes, and whoever wanted to send it finds
+ * `first` behind it.
  */
 export class Backlog {
   /** @param {number} capacity values that are kept */

@@ -1,4 +1,7 @@
-/** Where sound comes from: a microphone or a recording, as frames of int16. No DOM beyond the Web Audio API. */
+/**
+ * Where sound comes from: a microphone or a recording, as frames of int16. No DOM beyond the Web Audio
+ * API.
+ */
 import { Framer, MAX_RATE, mixed, reducedBy } from "./reduce.js";
 
 /**
@@ -101,8 +104,8 @@ function microphone(media, context) {
 }
 
 /**
- * A recording, given at the pace of speech. Decoded by the browser, at the file's own rate where its head
- * tells it: not resampled, so that the server hears what other clients would send of it.
+ * A recording, given at the pace of speech. Decoded by the browser, at the file's own rate where its
+ * head tells it: not resampled, so that the server hears what other clients would send of it.
  *
  * @param {File} file
  * @returns {Promise<Source>}
@@ -143,7 +146,8 @@ function recording(name, samples, sampleRate) {
       // By the clock, not by the tick: a tab in the background ticks once a second or less.
       timer = Number(
         setInterval(() => {
-          const due = Math.min(samples.length, Math.floor(((performance.now() - began) / 1000) * sampleRate));
+          const elapsedS = (performance.now() - began) / 1000;
+          const due = Math.min(samples.length, Math.floor(elapsedS * sampleRate));
           framer.feed(samples.subarray(sent, due));
           sent = due;
           if (sent < samples.length) return;

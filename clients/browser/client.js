@@ -1,6 +1,6 @@
 /**
- * The protocol for a page: audio in, emotions out, over connections that may break. No DOM; copy this file,
- * backlog.js and (for the types) messages.js and emotions.js into a page of your own.
+ * The protocol for a page: audio in, emotions out, over connections that may break. No DOM; copy this
+ * file, backlog.js and (for the types) messages.js and emotions.js into a page of your own.
  *
  *     const stream = new EmotionStream({
  *       url: "wss://emotions.example.com",
@@ -12,9 +12,10 @@
  *     stream.send(samples); // an Int16Array, as often as there is one
  *     const summary = await stream.stop();
  *
- * A connection that breaks is made again, and the session resumed: nothing is lost that a minute's buffer
- * holds, and what is lost is declared. Where the server has forgotten the session (it was restarted), a new
- * one begins with what is not judged yet; `onMessage` then says from which second its times count.
+ * A connection that breaks is made again, and the session resumed: nothing is lost that a minute's
+ * buffer holds, and what is lost is declared. Where the server has forgotten the session (it was
+ * restarted), a new one begins with what is not judged yet; `onMessage` then says from which second its
+ * times count.
  */
 import { Backlog } from "./backlog.js";
 
@@ -23,8 +24,8 @@ import { Backlog } from "./backlog.js";
 
 /**
  * Where the stream stands. `waiting`: for the next attempt, because of `code`: `unreachable`, `broken`,
- * `draining`, `forgotten` or `at_capacity`. `over`: `done`, `closed`, or the server's code of the error that
- * no other attempt would mend, such as `unauthorized`.
+ * `draining`, `forgotten` or `at_capacity`. `over`: `done`, `closed`, or the server's code of the error
+ * that no other attempt would mend, such as `unauthorized`.
  *
  * @typedef {object} State
  * @property {"idle" | "connecting" | "open" | "waiting" | "over"} name
@@ -41,8 +42,8 @@ const LONGEST_WAIT_MS = 8000;
 const STEADY_MS = 8000; // a connection that held for so long was a good one
 const TICK_MS = 1000;
 const KEEPALIVE_MS = 10_000;
-const DEAF_MS = 20_000; // audio sent, nothing heard: the connection is dead, whatever the browser believes
-const MAX_UNSENT_BYTES = 1 << 18; // in the socket; the rest waits in the backlog, where it can be counted
+const DEAF_MS = 20_000; // audio sent, nothing heard: it is dead, whatever the browser believes
+const MAX_UNSENT_BYTES = 1 << 18; // in the socket; the rest waits in the backlog, where it is counted
 
 export class EmotionStream {
   /** @type {WebSocket | null} */ #socket = null;
@@ -154,7 +155,7 @@ export class EmotionStream {
   /** @param {Message} message */
   #hear(message) {
     this.#unansweredSince = 0;
-    if (message.type === "started") this.#begin(message); // before it is told, so that `originS` is right
+    if (message.type === "started") this.#begin(message);
     else if (message.type === "summary") this.#summary = message;
     else if (message.type === "error" && message.fatal) this.#fatal = message;
     else if (message.type === "emotion" || message.type === "silence") {
@@ -179,7 +180,9 @@ export class EmotionStream {
     this.#enter({ name: "open", lostS: Math.max(0, lost / this.second) });
   }
 
-  /** Sends what is kept and not sent; what was to be sent and is not kept any more is declared as a gap. */
+  /**
+   * Sends what is kept and not sent; what was to be sent and is not kept any more is declared as a gap.
+   */
   #pump() {
     if (this.#state.name !== "open" || !this.#socket || this.#stopSent) return;
     while (this.#cursor < this.backlog.first) {
@@ -241,7 +244,8 @@ export class EmotionStream {
   }
 
   /**
-   * Tries again after a random part of a doubling time, so that a thousand pages do not come back at once.
+   * Tries again after a random part of a doubling time, so that a thousand pages do not come back at
+   * once.
    *
    * @param {string} code
    * @param {string} reason

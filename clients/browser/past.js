@@ -1,6 +1,6 @@
 /**
- * What was judged, as far back as is shown, and the log for the download: both bounded, so that a page which
- * listens for days needs no more memory than one that listens for minutes. No DOM.
+ * What was judged, as far back as is shown, and the log for the download: both bounded, so that a page
+ * which listens for days needs no more memory than one that listens for minutes. No DOM.
  *
  * Times are the page's own seconds: they go on from stream to stream and from session to session.
  */
@@ -101,8 +101,8 @@ export class History {
 }
 
 /**
- * Which second of sound is now: steady as the wall clock, so that the timeline glides, and drawn gently to
- * what was captured, because the two clocks drift apart over hours.
+ * Which second of sound is now: steady as the wall clock, so that the timeline glides, and drawn gently
+ * to what was captured, because the two clocks drift apart over hours.
  */
 export class Playhead {
   #offset = NaN;

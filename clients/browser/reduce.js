@@ -1,10 +1,11 @@
 /**
- * From the device's samples to the stream's: one channel, at most 48 kHz, int16, in frames of equal length.
- * Pure, so that the worklet and the tests run the same.
+ * From the device's samples to the stream's: one channel, at most 48 kHz, int16, in frames of equal
+ * length. Pure, so that the worklet and the tests run the same.
  *
- * A device at 96 or 192 kHz is reduced here, by a whole factor and behind a low-pass filter (without one,
- * what is above the new half rate would fold down into the voice). Not by `AudioContext({sampleRate})`:
- * Firefox connects no microphone to a context of another rate than its own.
+ * A device at 96 or 192 kHz is reduced here, by a whole factor and behind a low-pass filter (without
+ * one, what is above the new half rate would fold down into the voice). Not by
+ * `AudioContext({sampleRate})`: Firefox connects no microphone to a context of another rate than its
+ * own.
  */
 
 export const MAX_RATE = 48_000; // Hz that the server takes

@@ -1,6 +1,6 @@
 /**
- * The last two minutes as a stacked picture on a canvas: the eight smoothed probabilities over time, silence
- * as a hatched floor, breaks as lines, and above it in words what dominated when.
+ * The last two minutes as a stacked picture on a canvas: the eight smoothed probabilities over time,
+ * silence as a hatched floor, breaks as lines, and above it in words what dominated when.
  */
 import { EMOTIONS, SIGNS } from "./emotions.js";
 import { SHOWN_S } from "./past.js";
@@ -96,8 +96,9 @@ export class Timeline {
     const { context } = this;
     const tall = this.#bottom - RIBBON;
     // From edge to edge: the first and the last moment hold to their ends.
-    const times = [stretch[0].fromS, ...stretch.map((m) => (m.fromS + m.toS) / 2), stretch[stretch.length - 1].toS];
-    const values = [stretch[0], ...stretch, stretch[stretch.length - 1]];
+    const [first, last] = [stretch[0], stretch[stretch.length - 1]];
+    const times = [first.fromS, ...stretch.map((m) => (m.fromS + m.toS) / 2), last.toS];
+    const values = [first, ...stretch, last];
     const xs = times.map((time) => this.#x(time));
     let floor = values.map(() => this.#bottom);
     for (let k = EMOTIONS.length - 1; k >= 0; k--) {
@@ -153,7 +154,8 @@ export class Timeline {
     context.fillStyle = this.soft;
     context.font = `${this.size + 2}px ${this.font}`;
     context.textAlign = "center";
-    context.fillText("What is heard comes in from the right", this.width / 2, (RIBBON + this.#bottom) / 2);
+    const middle = (RIBBON + this.#bottom) / 2;
+    context.fillText("What is heard comes in from the right", this.width / 2, middle);
   }
 
   /** @param {Reign[]} all */

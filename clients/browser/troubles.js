@@ -12,20 +12,20 @@
 const KNOWN = {
   insecure: [
     "There is no microphone on this address",
-    "Browsers give it only to pages on HTTPS or localhost. Open http://localhost:8765 on the machine the " +
-      "server runs on, or ask its operator for HTTPS (--tls-cert, --tls-key). A recording can be dropped " +
-      "here all the same.",
+    "Browsers give it only to pages on HTTPS or localhost. Open http://localhost:8765 on the machine " +
+      "the server runs on, or ask its operator for HTTPS (--tls-cert, --tls-key). A recording can be " +
+      "dropped here all the same.",
     null,
   ],
   old: [
     "This browser cannot capture sound",
-    "It has no AudioWorklet, or could not start one. Any Chrome, Edge, Firefox or Safari since 2021 can.",
+    "It has no AudioWorklet, or could not start one. Chrome, Edge, Firefox and Safari since 2021 can.",
     "microphone",
   ],
   refused: [
     "The microphone is not permitted",
-    "Allow it for this page (the sign beside the address opens the permissions; on a phone also in the " +
-      "system's settings), then try again. A recording can be dropped here without it.",
+    "Allow it for this page (the sign beside the address opens the permissions; on a phone also in " +
+      "the system's settings), then try again. A recording can be dropped here without it.",
     "microphone",
   ],
   missing: [
@@ -51,8 +51,8 @@ const KNOWN = {
   ],
   paused: [
     "Listening was paused in the background",
-    "The browser stopped the microphone while the tab was hidden, so that time is missing. Keep the tab " +
-      "in a window of its own to avoid it.",
+    "The browser stopped the microphone while the tab was hidden, so that time is missing. Keep the " +
+      "tab in a window of its own to avoid it.",
     null,
   ],
   large: [
@@ -68,13 +68,13 @@ const KNOWN = {
   empty: ["The recording is empty", "It holds no sound at all. Try another one.", null],
   unauthorized: [
     "This server wants a token",
-    "Its operator makes one with emotion-server --new-token NAME. It stays in this tab and is forgotten " +
-      "when the tab is closed.",
+    "Its operator makes one with emotion-server --new-token NAME. It stays in this tab and is " +
+      "forgotten when the tab is closed.",
     "token",
   ],
   refused_token: [
     "The server does not take this token",
-    "It may be mistyped, expired, or for other streams. Try it again, or ask the operator for another one.",
+    "It may be mistyped, expired, or for other streams. Try it again, or ask the operator for another.",
     "token",
   ],
   at_capacity: [
@@ -102,7 +102,11 @@ const KNOWN = {
     "It has forgotten the session; a new one is beginning. What was shown is kept.",
     "retry",
   ],
-  idle: ["The server ended an idle stream", "No sound reached it for a while. Start again.", "microphone"],
+  idle: [
+    "The server ended an idle stream",
+    "No sound reached it for a while. Start again.",
+    "microphone",
+  ],
 };
 
 /** Of which the words of the browser or the server would say nothing more. */

@@ -76,7 +76,7 @@ export class View {
   judged({ label, probabilities }) {
     if (!label || !probabilities) return this.word("none", "hears", "silence", "nobody speaks");
     const share = percent(probabilities[EMOTIONS.indexOf(label)]);
-    this.word(label, "sounds", label, share);
+    this.word(label, sounds(label), label, share);
     probabilities.forEach((p, i) => this.#share(i, p));
     document.title = `${label} ${share} · emotion-monitor`;
   }
@@ -202,6 +202,15 @@ export class View {
       }),
     );
   }
+}
+
+/**
+ * What leads to an emotion's name in a sentence.
+ *
+ * @param {import("./emotions.js").Emotion} label
+ */
+export function sounds(label) {
+  return label === "disgust" ? "sounds like" : "sounds"; // the one noun among them
 }
 
 /** @param {Moment | undefined} moment */

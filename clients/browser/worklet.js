@@ -1,6 +1,6 @@
 /**
- * The audio thread's part of the microphone: what the device gives, mixed, reduced and in frames. It runs
- * whether or not the tab is in front; frames are handed over, not copied.
+ * The audio thread's part of the microphone: what the device gives, mixed, reduced and in frames. It
+ * runs whether or not the tab is in front; frames are handed over, not copied.
  */
 import { Framer, Reducer, mixed, reducedBy } from "./reduce.js";
 

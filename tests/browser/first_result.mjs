@@ -3,8 +3,8 @@
  *
  *     EMOTION_PYTHON=python3 node first_result.mjs
  *
- * The microphone hears speech from its first sample on, so the first frame that the page sends is the first
- * word. Times are this machine's.
+ * The microphone hears speech from its first sample on, so the first frame that the page sends is the
+ * first word. Times are this machine's.
  */
 import { Server, launch } from "./harness.mjs";
 import { sound } from "./support.mjs";
@@ -50,7 +50,8 @@ async function frameCost() {
       const total = values.reduce((sum, value) => sum + value);
       const probabilities = Object.fromEntries(EMOTIONS.map((name, k) => [name, values[k] / total]));
       const label = EMOTIONS[values.indexOf(Math.max(...values))];
-      history.add({ type: "emotion", start_s: i / 2 - 3, end_s: i / 2, smoothed: { label, probabilities } }, 0, 0.5);
+      const smoothed = { label, probabilities };
+      history.add({ type: "emotion", start_s: i / 2 - 3, end_s: i / 2, smoothed }, 0, 0.5);
     }
     const timeline = new Timeline(document.getElementById("timeline"), history);
     const costs = [];

@@ -32,7 +32,8 @@ async function listening() {
 
 const started = (ear) => ear.heard.filter(({ type }) => type === "started");
 
-test("where only the connection breaks, the session goes on and no event is missed or told twice", LIMIT, async () => {
+test("where only the connection breaks, the session goes on and no event is missed or told twice",
+  LIMIT, async () => {
   const { page, ear } = await listening();
   line.cut();
   await until(() => started(ear).length === 2);
@@ -52,8 +53,10 @@ test("where only the connection breaks, the session goes on and no event is miss
   await page.close();
 });
 
-test("a server that is killed and started again gets a new session; what was shown stays, with a mark", LIMIT, async () => {
+test("a server that is killed and started again gets a new session; what was shown stays, with a mark",
+  LIMIT, async () => {
   const { page, ear } = await listening();
+  await until(() => ear.events.at(-1).end_s >= 3); // enough to point at, a second before the break
   const shownBefore = ear.events.length;
   await server.stop("SIGKILL");
   await page.waitForSelector("#trouble:visible");

@@ -1,4 +1,7 @@
-/** The page's parts by themselves, run in a browser: sound, the protocol over a scripted server, what is kept. */
+/**
+ * The page's parts by themselves, run in a browser: sound, the protocol over a scripted server, what is
+ * kept.
+ */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Server, launch } from "./harness.mjs";
@@ -27,7 +30,8 @@ test("reducing keeps the voice, and nothing above the new half rate folds into i
     return [2, 4].flatMap((factor) =>
       [200, 4000, 18_000, 26_000, 30_000, 44_000].map((hertz) => {
         const rate = 48_000 * factor;
-        const tone = Float32Array.from({ length: rate / 4 }, (_, i) => Math.sin((2 * Math.PI * hertz * i) / rate));
+        const turn = (2 * Math.PI * hertz) / rate;
+        const tone = Float32Array.from({ length: rate / 4 }, (_, i) => Math.sin(turn * i));
         const reduced = new Reducer(factor).feed(tone);
         return [hertz, 20 * Math.log10(loudness(reduced.slice(500)) / loudness(tone) + 1e-9)];
       }),
@@ -46,7 +50,9 @@ test("how the sound is cut changes nothing", LIMIT, async () => {
     const run = (size) => {
       const frames = [];
       const [reducer, framer] = [new Reducer(4), new Framer(48_000, (frame) => frames.push(...frame))];
-      for (let at = 0; at < noise.length; at += size) framer.feed(reducer.feed(noise.subarray(at, at + size)));
+      for (let at = 0; at < noise.length; at += size) {
+        framer.feed(reducer.feed(noise.subarray(at, at + size)));
+      }
       return frames;
     };
     return [run(noise.length), run(131)];
@@ -55,15 +61,18 @@ test("how the sound is cut changes nothing", LIMIT, async () => {
   assert.deepEqual(cut, whole);
 });
 
-test("samples are rounded as the Python clients do it, clipped, and what is no number is silence", LIMIT, async () => {
+test("samples are rounded as the Python clients do it, clipped, and what is no number is silence",
+  LIMIT, async () => {
   const values = await page.evaluate(async () => {
     const { toInt16 } = await import("/reduce.js");
     return [0, 0.5 / 32768, 1.5 / 32768, -0.5 / 32768, 1, 7, -1, -7, NaN, Infinity].map(toInt16);
   });
-  assert.deepEqual(values.map((value) => value + 0), [0, 0, 2, 0, 32767, 32767, -32768, -32768, 0, 32767]);
+  const expected = [0, 0, 2, 0, 32767, 32767, -32768, -32768, 0, 32767];
+  assert.deepEqual(values.map((value) => value + 0), expected);
 });
 
-test("a file's own rate is read from the heads of WAV and FLAC, and never from anything else", LIMIT, async () => {
+test("a file's own rate is read from the heads of WAV and FLAC, and never from anything else",
+  LIMIT, async () => {
   const rates = await page.evaluate(async () => {
     const { declaredRate } = await import("/capture.js");
     const bytes = (text, size = 64) => {
@@ -92,11 +101,13 @@ function scripted(play, options = {}) {
       class Socket {
         static OPEN = 1;
         constructor(url, protocols) {
-          Object.assign(this, { url: String(url), protocols, said: [], readyState: 0, bufferedAmount: 0 });
+          Object.assign(this, { url: String(url), protocols, said: [] });
+          Object.assign(this, { readyState: 0, bufferedAmount: 0 });
           sockets.push(this);
         }
         send(data) {
-          this.said.push(typeof data === "string" ? JSON.parse(data) : Array.from(new Int16Array(data.buffer)));
+          const control = typeof data === "string";
+          this.said.push(control ? JSON.parse(data) : Array.from(new Int16Array(data.buffer)));
         }
         close() {
           this.readyState = 3;
@@ -127,9 +138,7 @@ function scripted(play, options = {}) {
         return sockets[count - 1];
       };
       try {
-        return await new Function("stream", "next", "heard", "states", `return (${source})(stream, next, heard, states)`)(
-          stream, next, heard, states,
-        );
+        return await new Function(`return ${source}`)()(stream, next, heard, states);
       } finally {
         stream.close();
         [globalThis.WebSocket, Math.random] = own;
@@ -154,7 +163,8 @@ test("the token goes as a subprotocol, and the stream's name into the address", 
   assert.deepEqual(start, { type: "start", encoding: "pcm_s16le", stream_id: "call 7" });
 });
 
-test("after a break the session is resumed, sent on from what was received, and no event is told twice", LIMIT, async () => {
+test("after a break the session is resumed, sent on from what was received, and no event is told twice",
+  LIMIT, async () => {
   const [resume, sent, seqs, states] = await scripted(async (stream, next, heard, states) => {
     const started = { type: "started", session_id: "S", resumed: false, received_samples: 0 };
     stream.open();
@@ -169,7 +179,8 @@ test("after a break the session is resumed, sent on from what was received, and 
     second.open();
     second.hear({ ...started, resumed: true, received_samples: 7 });
     for (const seq of [1, 2]) second.hear({ type: "emotion", seq, end_s: 0 });
-    return [second.said[0].resume, second.said.slice(1).flat(), heard.map(({ seq }) => seq).filter(Boolean), [...states]];
+    const seqs = heard.map(({ seq }) => seq).filter(Boolean);
+    return [second.said[0].resume, second.said.slice(1).flat(), seqs, [...states]];
   });
   assert.deepEqual(resume, { session_id: "S", last_seq: 1 });
   assert.deepEqual(sent, [7, 8, 9, 10, 11]);
@@ -195,7 +206,8 @@ test("what fell out of the minute that is kept is declared, and counted", LIMIT,
   assert.deepEqual([kept, gaps, lost], [60, [60, 60, 10], 130]);
 });
 
-test("a session that the server has forgotten is followed by another one, of what is not judged", LIMIT, async () => {
+test("a session that the server has forgotten is followed by another one, of what is not judged",
+  LIMIT, async () => {
   const [origin, resume, sent] = await scripted(async (stream, next, heard) => {
     const started = { type: "started", session_id: "S", resumed: false, received_samples: 0 };
     stream.open();
@@ -213,7 +225,8 @@ test("a session that the server has forgotten is followed by another one, of wha
     const third = await next(3);
     third.open();
     third.hear({ ...started, session_id: "T" });
-    return [heard.at(-1).originS, third.said[0].resume ?? null, [...new Set(third.said.slice(1).flat())]];
+    const sent = [...new Set(third.said.slice(1).flat())];
+    return [heard.at(-1).originS, third.said[0].resume ?? null, sent];
   });
   assert.deepEqual([origin, resume, sent], [1, null, [2]]);
 });
@@ -232,7 +245,8 @@ test("a full server is asked again, one that wants a token is not", LIMIT, async
   assert.deepEqual(states, ["connecting", "waiting at_capacity", "connecting", "over unauthorized"]);
 });
 
-test("stop sends what is left, and gives the summary; a server's own end does not end the stream", LIMIT, async () => {
+test("stop sends what is left, and gives the summary; a server's own end does not end the stream",
+  LIMIT, async () => {
   const [said, summary, states] = await scripted(async (stream, next, heard, states) => {
     const started = { type: "started", session_id: "S", resumed: false, received_samples: 0 };
     stream.open();
@@ -252,10 +266,12 @@ test("stop sends what is left, and gives the summary; a server's own end does no
   });
   assert.deepEqual(said, [[1, 2], { type: "stop" }]);
   assert.equal(summary.audio_s, 2 / 8000);
-  assert.deepEqual(states, ["connecting", "open", "waiting draining", "connecting", "open", "over done"]);
+  const [connecting, open] = ["connecting", "open"];
+  assert.deepEqual(states, [connecting, open, "waiting draining", connecting, open, "over done"]);
 });
 
-test("a socket that does not drain is not filled: the sound waits where it is counted", LIMIT, async () => {
+test("a socket that does not drain is not filled: the sound waits where it is counted",
+  LIMIT, async () => {
   const [sent, later] = await scripted(async (stream, next) => {
     stream.open();
     const socket = await next(1);
@@ -281,26 +297,31 @@ test("hours of listening keep no more than minutes do", LIMIT, async () => {
     const probabilities = Object.fromEntries(EMOTIONS.map((name) => [name, 1 / 8]));
     const most = { moments: 0, breaks: 0, log: 0 };
     for (let i = 1; i <= 12 * 3600 * 4; i++) {
-      const event = { type: "emotion", seq: i, start_s: i / 4 - 3, end_s: i / 4, smoothed: { label: "sad", probabilities } };
+      const smoothed = { label: "sad", probabilities };
+      const event = { type: "emotion", seq: i, start_s: i / 4 - 3, end_s: i / 4, smoothed };
       history.add(event, 0, 0.25);
       history.record(event);
       if (i % 3 === 0) history.mark(i / 4, "new session");
       for (const name in most) most[name] = Math.max(most[name], history[name].length);
     }
-    return [most, { moments: MAX_MOMENTS, breaks: MAX_BREAKS, log: MAX_LOG }, history.log.length + history.forgotten];
+    const limits = { moments: MAX_MOMENTS, breaks: MAX_BREAKS, log: MAX_LOG };
+    return [most, limits, history.log.length + history.forgotten];
   });
   const [most, limits, recorded] = sizes;
   for (const name in limits) assert.ok(most[name] <= limits[name], `${name}: ${most[name]}`);
   assert.equal(recorded, 12 * 3600 * 4);
 });
 
-test("a window that the server skipped leaves no hole where the next one heard the same; silence and breaks do", LIMIT, async () => {
+test("a window that the server skipped leaves no hole where the next heard the same; breaks do",
+  LIMIT, async () => {
   const shapes = await page.evaluate(async () => {
     const { History } = await import("/past.js");
     const { stretches, reigns } = await import("/timeline.js");
     const history = new History();
-    const add = (type, end_s, label, sinceS = 0) =>
-      history.add({ type, start_s: Math.max(0, end_s - 3), end_s, smoothed: { label, probabilities: { [label]: 1 } } }, sinceS, 0.5);
+    const add = (type, end_s, label, sinceS = 0) => {
+      const smoothed = { label, probabilities: { [label]: 1 } };
+      history.add({ type, start_s: Math.max(0, end_s - 3), end_s, smoothed }, sinceS, 0.5);
+    };
     add("emotion", 1, "sad");
     add("emotion", 2.5, "sad"); // two were skipped
     add("silence", 3);
@@ -316,7 +337,8 @@ test("a window that the server skipped leaves no hole where the next one heard t
   ]);
 });
 
-test("a screen reader is told what lasts, and not one thing on the heels of another", LIMIT, async () => {
+test("a screen reader is told what lasts, and not one thing on the heels of another",
+  LIMIT, async () => {
   const said = await page.evaluate(async () => {
     const { Announcer } = await import("/past.js");
     const announcer = new Announcer(2, 6);
@@ -331,7 +353,8 @@ test("a screen reader is told what lasts, and not one thing on the heels of anot
   assert.deepEqual(said, [[2, "Sounds calm"], [13, "Sounds angry"]]);
 });
 
-test("the playhead is steady where frames come in jerks, follows a clock that drifts, and jumps after a pause", LIMIT, async () => {
+test("the playhead is steady where frames jerk, follows a clock that drifts, jumps after a pause",
+  LIMIT, async () => {
   const [jerk, drift, jump] = await page.evaluate(async () => {
     const { Playhead } = await import("/past.js");
     const playhead = new Playhead();

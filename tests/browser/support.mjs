@@ -1,4 +1,7 @@
-/** What the tests of the browser client share: sounds, a line that can be cut, what a page said and heard. */
+/**
+ * What the tests of the browser client share: sounds, a line that can be cut, what a page said and
+ * heard.
+ */
 import { readFileSync, mkdtempSync, writeFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
