@@ -71,6 +71,25 @@ test("calls appear as they speak, and for who opens the page afterwards", async 
   }
 });
 
+test("what a rule of the server finds stands on the call, and is over when the call is", async () => {
+  const config = join(folder, "alerts.toml");
+  const all = ["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"];
+  const rule = `[[alerts]]\nname = "speaks"\nemotions = ${JSON.stringify(all)}\nabove = 0.9\nfor_s = 1\n`;
+  await writeFile(config, rule);
+  const server = await Server.start("--config", config);
+  try {
+    const page = await dashboard(browser, `${server.url}/dashboard`);
+    await reads(page, "#empty-title", "No calls yet");
+    const raised = page.waitForFunction(() => document.querySelector("#board .card[data-alert=yes]"));
+    await Promise.all([load(server, "--speech-share", "1"), raised]);
+    await reads(page, "#ended", "2");
+    await page.check("input[value=ended]", { force: true });
+    await page.waitForFunction(() => !document.querySelector("#board .card[data-alert=yes]"));
+  } finally {
+    await server.stop();
+  }
+});
+
 test("a token is asked for, a wrong one refused, and the right one kept by the tab alone", async () => {
   const digest = (
     await python("-c", "import hashlib; print(hashlib.sha256(b's3cret-s3cret-s3cret').hexdigest())")
