@@ -30,7 +30,7 @@ class Embedder(nn.Module):
 
     Args:
         encoder: Whisper's encoder; this module shares its weights and drops its unused layers.
-        recipe: `context`, `layers`, `final_norm` and `pooling` are read.
+        recipe: `context`, `layers`, `merge`, `final_norm` and `pooling` are read.
 
     Raises:
         ConfigurationError: the recipe asks for a layer that the encoder does not have.
@@ -49,6 +49,7 @@ class Embedder(nn.Module):
         self.conv1, self.conv2 = encoder.conv1, encoder.conv2
         self.positions = nn.Parameter(encoder.embed_positions.weight.detach().clone(), False)
         self.layers = nn.ModuleList(list(encoder.layers)[: max(recipe.layers)])
+        self._merge = recipe.merge or (1,) * len(self.layers)
         self.norm = encoder.layer_norm if recipe.final_norm else nn.Identity()
 
     @property
@@ -72,12 +73,16 @@ class Embedder(nn.Module):
         return torch.cat([self._pool(self.norm(states[i - 1])) for i in self.recipe.layers], dim=1)
 
     def hidden_states(self, log_mel: Tensor) -> list[Tensor]:
-        """Every kept layer's output: log-mel [B, n_mels, T] -> [B, ceil(T / 2), d_model] each."""
+        """Every kept layer's output: log-mel [B, n_mels, T] -> [B, T', d_model] each.
+
+        T' is ceil(T / 2), and ceil(T' / k) from where k frames are merged on.
+        """
         hidden = F.gelu(self.conv1(log_mel))
         hidden = F.gelu(self.conv2(hidden)).transpose(1, 2)
         hidden = hidden + self.positions[: hidden.shape[1]]
         states = []
-        for layer in self.layers:
+        for layer, frames in zip(self.layers, self._merge, strict=True):
+            hidden = merged(hidden, frames)
             hidden = layer(hidden, attention_mask=None, layer_head_mask=None)[0]
             states.append(hidden)
         return states
@@ -89,6 +94,23 @@ class Embedder(nn.Module):
             variance = (hidden - mean.unsqueeze(1)).square().mean(dim=1)
             pooled["std"] = (variance + VARIANCE_FLOOR).sqrt()
         return torch.cat([pooled[name] for name in self.recipe.pooling], dim=1)
+
+
+def merged(hidden: Tensor, frames: int) -> Tensor:
+    """The mean of so many frames in a row: [B, T, d] -> [B, ceil(T / frames), d].
+
+    Where the last ones are fewer, the last frame stands for those that are missing.
+    """
+    if frames == 1:
+        return hidden
+    # Strided slices: a reshape would ask the exporter to know that T is a multiple.
+    padded = torch.cat([hidden] + [hidden[:, -1:]] * (frames - 1), dim=1)
+    end = hidden.shape[1]
+    parts = [padded[:, first : end + first : frames] for first in range(frames)]
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total / frames
 
 
 def load_whisper(name: str) -> WhisperEncoder:
@@ -121,4 +143,4 @@ def load_whisper(name: str) -> WhisperEncoder:
     return encoder.eval().requires_grad_(False)
 
 
-__all__ = ["CONTEXT_SAMPLES", "HOP", "Embedder", "load_whisper"]
+__all__ = ["CONTEXT_SAMPLES", "HOP", "Embedder", "load_whisper", "merged"]

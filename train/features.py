@@ -124,7 +124,7 @@ def extract(
 def configuration(embedder: Embedder, backend: Backend) -> str:
     """A digest of all that decides an embedding besides the recording."""
     recipe = embedder.recipe
-    fields = {
+    fields: dict[str, object] = {
         "version": VERSION,
         "weights": weights_sha256(embedder),
         "heads": embedder.config.encoder_attention_heads,
@@ -135,6 +135,8 @@ def configuration(embedder: Embedder, backend: Backend) -> str:
         "final_norm": recipe.final_norm,
         "pooling": recipe.pooling,
     }
+    if any(frames > 1 for frames in recipe.merge):
+        fields["merge"] = recipe.merge
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:32]
 
 

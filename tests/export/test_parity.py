@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +15,8 @@ from export.build import Settings, save
 from export.clips import Sound, awkward_sounds, speech_like
 from export.convert import MAX_SAMPLES, MIN_SAMPLES, convert
 from export.graphs import Networks
+from tests.export.conftest import tiny_networks
+from train.recipe import load_recipe
 
 FEW = (MIN_SAMPLES, 8_001, 16_159, 48_000)
 
@@ -38,6 +41,16 @@ def test_the_padded_recipe_exports_and_passes(seed: Networks, tmp_path: Path) ->
     paths = save(models, seed, Settings(), {}, tmp_path)
     sounds = [few_sounds()[0], Sound("30 s", speech_like(1, 30.0)[0])]
     checks = parity.compare(paths, seed, "fp32", sounds)
+    assert [str(check) for check in checks if not check.passed] == []
+
+
+def test_a_recipe_that_merges_frames_exports_and_passes(tmp_path: Path) -> None:
+    merging = msgspec.structs.replace(load_recipe("stream"), merge=(1, 3, 1, 2))
+    networks = tiny_networks(merging)
+    graphs: tuple[Graph, ...] = ("monitor", "classifier")
+    models = {graph: convert(networks, graph) for graph in graphs}
+    paths = save(models, networks, Settings(), {}, tmp_path)
+    checks = parity.compare(paths, networks, "fp32", few_sounds())
     assert [str(check) for check in checks if not check.passed] == []
 
 

@@ -8,7 +8,7 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 from emotion.errors import ConfigurationError
-from train.encoder import VARIANCE_FLOOR, Embedder, load_whisper
+from train.encoder import VARIANCE_FLOOR, Embedder, load_whisper, merged
 from train.recipe import Recipe
 
 PADDED = Recipe(name="padded", context="padded", layers=(3,), final_norm=True, standardize=False)
@@ -48,6 +48,30 @@ def test_layers_and_statistics_are_concatenated_in_order(whisper: Path, recipe: 
     assert [len(states), states[0].shape[1], embedder.dim] == [2, 50, len(found)]
     parts = torch.cat([part for pair in expected for part in pair])
     torch.testing.assert_close(found, parts, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+@pytest.mark.parametrize("length", [1, 2, 5, 6, 7])
+def test_merged_frames_are_averaged_and_the_last_stands_for_those_missing(
+    length: int, frames: int
+) -> None:
+    hidden = torch.randn(2, length, 4, generator=torch.Generator().manual_seed(0))
+    whole = hidden[:, [min(i, length - 1) for i in range(-(-length // frames) * frames)]]
+    expected = torch.nn.functional.avg_pool1d(whole.transpose(1, 2), frames).transpose(1, 2)
+    torch.testing.assert_close(merged(hidden, frames), expected)
+
+
+def test_layers_from_where_frames_are_merged_hear_fewer_of_them(
+    whisper: Path, recipe: Recipe
+) -> None:
+    encoder, waveform = load_whisper(str(whisper)), torch.zeros(1, 16_160)
+    merging = Embedder(encoder, msgspec.structs.replace(recipe, merge=(1, 2)))
+    plain = Embedder(encoder, recipe)
+    with torch.inference_mode():
+        first, second = merging.hidden_states(merging.log_mel(waveform))
+        both = plain.hidden_states(plain.log_mel(waveform))
+    assert [first.shape[1], second.shape[1]] == [51, 26]
+    torch.testing.assert_close(first, both[0])
 
 
 def test_unused_layers_are_dropped(whisper: Path, recipe: Recipe) -> None:

@@ -61,7 +61,13 @@ def test_entries_follow_the_content_not_the_name(
 
 @pytest.mark.parametrize(
     "change",
-    [{"layers": (1, 3)}, {"pooling": ("mean",)}, {"context": "padded"}],
+    [
+        {"layers": (1, 3)},
+        {"pooling": ("mean",)},
+        {"context": "padded"},
+        {"merge": (1, 2)},
+        {"merge": (2, 1)},
+    ],
 )
 def test_what_decides_the_features_decides_the_entry(
     change: dict[str, object], whisper: Path, recipe: Recipe, embedder: Embedder
@@ -81,7 +87,7 @@ def test_other_weights_and_another_resampler_are_other_features(
 def test_what_only_the_head_reads_leaves_the_cache_valid(
     whisper: Path, recipe: Recipe, embedder: Embedder
 ) -> None:
-    longer = msgspec.structs.replace(recipe, epochs=9, seed=8, hidden=(4,))
+    longer = msgspec.structs.replace(recipe, epochs=9, seed=8, hidden=(4,), merge=(1, 1))
     other = Embedder(load_whisper(str(whisper)), longer)
     assert configuration(other, "soundfile") == configuration(embedder, "soundfile")
 

@@ -29,6 +29,7 @@ def test_the_shipped_recipe_never_looks_at_held_out_clips() -> None:
         ('name = "x"\nepochs = 0', "epochs"),
         ('name = "x"\nlayers = [2, 1]', "ascending and distinct"),
         ('name = "x"\nlayers = [1, 2]\nfinal_norm = true', "give one layer"),
+        ('name = "x"\nlayers = [1, 3]\nmerge = [1, 2]', "a number for each of the 3 layers"),
         ('name = "x"\npooling = []', "pooling must name"),
         ('name = "x"\ncrop_s = [3, 2]', "shortest, longest"),
         ('name = "x"\ncrop_s = [0, 2]', "crop_s"),
