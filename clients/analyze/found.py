@@ -1,6 +1,7 @@
 """Which recordings are meant: files as they are named, folders with all that is audio in them."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Final, NamedTuple
@@ -12,13 +13,16 @@ EXTENSIONS: Final = frozenset(
 )
 """Of the files that are taken from a folder; one that is named is opened whatever it is called."""
 
+NO_TEXT: Final = re.compile("[\0-\x1f\x7f-\x9f\ufffe\uffff]")
+
 
 class Found(NamedTuple):
     """A recording that is to be judged.
 
     Attributes:
         path: as it was given, or below the folder that was given.
-        name: relative to what was given, with `/`, another one for each recording; for files beside.
+        name: relative to what was given, with `/`, another one for each recording; for files beside
+            and for people: a control character in it is spelled out.
     """
 
     path: str
@@ -77,7 +81,12 @@ def _within(folder: Path, unreadable: Callable[[str], None]) -> Iterator[Path]:
 
 def _name(path: Path, given: Path) -> str:
     relative = path.relative_to(given).as_posix() if path != given else path.name
-    return os.fsencode(relative).decode("utf-8", "backslashreplace")
+    return spelled_out(os.fsencode(relative).decode("utf-8", "backslashreplace"))
+
+
+def spelled_out(text: str) -> str:
+    """The text with no character that could command a terminal, or that XML forbids."""
+    return NO_TEXT.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _distinct(name: str, taken: set[str]) -> str:

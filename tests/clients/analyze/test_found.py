@@ -55,6 +55,11 @@ def test_a_link_that_leads_back_is_not_followed_for_ever(tmp_path: Path) -> None
     assert names(tmp_path) == ["a.wav"]
 
 
+def test_no_name_commands_a_terminal_or_breaks_a_picture(tmp_path: Path) -> None:
+    touch(tmp_path, "a\x1b]0;b\x07.wav", "c\nd/e\u3000é.wav", "\ufffe.wav")
+    assert names(tmp_path) == ["a\\x1b]0;b\\x07.wav", "\\ufffe.wav", "c\\nd/e\u3000é.wav"]
+
+
 def test_nothing_to_judge_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="no recordings; expected"):
         find([tmp_path], pytest.fail)
