@@ -49,17 +49,15 @@ def find(paths: Sequence[Path], unreadable: Callable[[str], None]) -> list[Found
     Raises:
         AudioError: there is no such file or folder, or no recording in any of them.
     """
-    found, keys, names = list[Found](), set[bytes](), set[str]()
+    found, keys, names = list[Found](), set[bytes](), dict[str, int]()
     for path in paths:
         if not path.exists():
             raise AudioError(f"{path}: no such file or folder")
         for each in _within(path, unreadable) if path.is_dir() else [path]:
-            name = _distinct(_name(each, path), names)
-            one = Found(str(each), name)
+            one = Found(str(each), _name(each, path))
             if one.key not in keys:
                 keys.add(one.key)
-                names.add(name)
-                found.append(one)
+                found.append(one._replace(name=_distinct(one.name, names)))
     if not found:
         places = ", ".join(map(str, paths))
         raise AudioError(f"{places}: no recordings; expected {', '.join(sorted(EXTENSIONS))}")
@@ -89,11 +87,18 @@ def spelled_out(text: str) -> str:
     return NO_TEXT.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def _distinct(name: str, taken: set[str]) -> str:
-    """The name, with a number where another recording has it."""
+def _distinct(name: str, taken: dict[str, int]) -> str:
+    """Takes the name, with a number where another recording has it.
+
+    Args:
+        name: that would be right.
+        taken: names, and the number that each of them was given last.
+    """
     stem, dot, suffix = name.rpartition(".")
-    wanted, number = name, 2
+    wanted, number = name, taken.get(name, 1)
     while wanted in taken:
-        wanted = f"{stem or suffix} ({number}){dot if stem else ''}{suffix if stem else ''}"
         number += 1
+        wanted = f"{stem or suffix} ({number}){dot if stem else ''}{suffix if stem else ''}"
+    taken[name] = number
+    taken.setdefault(wanted, 1)
     return wanted

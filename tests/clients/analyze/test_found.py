@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.analyze.found import find
+from clients.analyze.found import _distinct, find
 from emotion.errors import AudioError
 
 
@@ -47,6 +47,27 @@ def test_recordings_of_one_name_have_pictures_of_their_own(tmp_path: Path) -> No
     touch(tmp_path, "x/a.wav", "y/a.wav", "z/a.wav")
     found = names(tmp_path / "x", tmp_path / "y", tmp_path / "z")
     assert found == ["a.wav", "a (2).wav", "a (3).wav"]
+    touch(tmp_path, "x/a (2).wav", "y/a (2).wav")
+    found = names(
+        *(tmp_path / name for name in ("x/a (2).wav", "x/a.wav", "y/a.wav", "y/a (2).wav"))
+    )
+    assert found == ["a (2).wav", "a.wav", "a (3).wav", "a (2) (2).wav"]
+
+
+def test_twenty_thousand_recordings_of_one_name_are_found_without_counting_each_time() -> None:
+    """Each is looked up a time or two; counting from 2 on would be 200 million look-ups."""
+
+    class Counted(dict[str, int]):
+        looked_up = 0
+
+        def __contains__(self, key: object) -> bool:
+            self.looked_up += 1
+            return super().__contains__(key)
+
+    taken = Counted()
+    found = [_distinct("call.wav", taken) for _ in range(20_000)]
+    assert len(set(found)) == 20_000 and found[-1] == "call (20000).wav"
+    assert taken.looked_up <= 40_000
 
 
 def test_a_link_that_leads_back_is_not_followed_for_ever(tmp_path: Path) -> None:
