@@ -15,6 +15,9 @@ EXTENSIONS: Final = frozenset(
 
 NO_TEXT: Final = re.compile("[\0-\x1f\x7f-\x9f\ufffe\uffff]")
 
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""With which spreadsheets begin one (OWASP, "CSV Injection")."""
+
 
 class Found(NamedTuple):
     """A recording that is to be judged.
@@ -35,8 +38,12 @@ class Found(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The path as text: what is not UTF-8 in it is spelled out."""
-        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        """The path as text: what is not UTF-8 in it is spelled out.
+
+        It begins like no formula, as which a spreadsheet would run a cell: `./=a.wav`.
+        """
+        text = os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        return f"./{text}" if text.startswith(FORMULA) else text
 
 
 def find(paths: Sequence[Path], unreadable: Callable[[str], None]) -> list[Found]:
@@ -51,8 +58,7 @@ def find(paths: Sequence[Path], unreadable: Callable[[str], None]) -> list[Found
     """
     found, keys, names = list[Found](), set[bytes](), dict[str, int]()
     for path in paths:
-        if not path.exists():
-            raise AudioError(f"{path}: no such file or folder")
+        _check_there(path)
         for each in _within(path, unreadable) if path.is_dir() else [path]:
             one = Found(str(each), _name(each, path))
             if one.key not in keys:
@@ -62,6 +68,23 @@ def find(paths: Sequence[Path], unreadable: Callable[[str], None]) -> list[Found
         places = ", ".join(map(str, paths))
         raise AudioError(f"{places}: no recordings; expected {', '.join(sorted(EXTENSIONS))}")
     return found
+
+
+def _check_there(path: Path) -> None:
+    """
+    Raises:
+        AudioError: there is nothing, or it may not be looked at.
+    """
+    try:
+        path.stat()
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        ValueError,
+    ) as error:  # of a name with a zero in it
+        raise AudioError(f"{path}: no such file or folder") from error
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _within(folder: Path, unreadable: Callable[[str], None]) -> Iterator[Path]:

@@ -81,8 +81,23 @@ def test_no_name_commands_a_terminal_or_breaks_a_picture(tmp_path: Path) -> None
     assert names(tmp_path) == ["a\\x1b]0;b\\x07.wav", "\\ufffe.wav", "c\\nd/e\u3000é.wav"]
 
 
+@pytest.mark.parametrize("first", "=+-@\t\r")
+def test_a_path_in_a_table_is_no_formula(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    touch(tmp_path, f"{first}1.wav", "a=b.wav")
+    monkeypatch.chdir(tmp_path)
+    shown = {one.shown for one in find([Path()], pytest.fail)}
+    assert shown == {f"./{first}1.wav", "a=b.wav"}
+
+
 def test_nothing_to_judge_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="no recordings; expected"):
         find([tmp_path], pytest.fail)
     with pytest.raises(AudioError, match="no such file or folder"):
         find([tmp_path / "none"], pytest.fail)
+    with pytest.raises(AudioError, match=r"cannot be read \(File name too long\)"):
+        find([tmp_path / ("x" * 300)], pytest.fail)
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises(AudioError, match="cannot be read"):
+        find([tmp_path / "round"], pytest.fail)
