@@ -42,8 +42,8 @@ class Rule:
         for_s: ...for so many seconds of speech.
         share: of the speech of the last...
         within_s: ...so many seconds, more than this is labelled with one of the emotions.
-        min_speech_s: speech that there must be within them; None: a quarter of `within_s`. What was raised holds
-            with half of it.
+        min_speech_s: speech that there must be within them; None: a quarter of `within_s`. What was
+            raised holds with half of it.
         quiet_s: a longer silence ends what was `above`; None: `QUIET_S`.
         hysteresis: what was raised is cleared this far below its limit.
         streams: glob over the streams that it concerns.

@@ -156,7 +156,7 @@ def test_letters_and_colours_are_those_of_the_pages() -> None:
 
 def test_a_program_that_is_told_to_end_gives_the_terminal_back() -> None:
     console, before = terminal(), signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # where the view does not care, the test must live
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # else a failure would end pytest
     try:
         with pytest.raises(KeyboardInterrupt), LiveView(console, "USB microphone"):
             signal.raise_signal(signal.SIGTERM)
