@@ -184,25 +184,6 @@ test("a microphone that was opened for nothing is let go of", async () => {
   });
 });
 
-test("a file that gives way to another source says no more of itself", async () => {
-  await opened({}, async (tab) => {
-    await tab.evaluate(() => {
-      window.said = [];
-      const status = document.getElementById("status");
-      const told = () => window.said.push(status.textContent);
-      new MutationObserver(told).observe(status, { childList: true });
-    });
-    await tab.locator("#file").setInputFiles(join(folder, "speech.wav"));
-    await tab.getByText("Judging speech.wav").waitFor();
-    await tab.locator("#microphone").click();
-    await tab.getByText(/to [3-9]\.0 s/).waitFor();
-    const said = await tab.evaluate(() => window.said);
-    const left = said.findIndex((text) => text.startsWith("Waiting for the microphone"));
-    assert.ok(left > 0, said.join("; "));
-    assert.deepEqual(said.slice(left).filter((text) => text.includes("speech.wav")), []);
-  });
-});
-
 test("a file that is no sound and a silent one are told apart from speech", async () => {
   await opened({}, async (tab) => {
     await writeFile(join(folder, "notes.wav"), "these are words");
