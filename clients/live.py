@@ -4,11 +4,12 @@ It takes the terminal while it runs and gives it back with the summary. Where th
 least important parts go first; the size may change at any moment.
 """
 
+import signal
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -85,6 +86,7 @@ class LiveView:
         self._state = "waiting"
         self._notice = ("", 0.0)
         self._last: list[ServerMessage] = []  # for after the view
+        self._terminate: Any = None  # what SIGTERM did before
         self._live = Live(
             console=console,
             screen=True,
@@ -95,11 +97,15 @@ class LiveView:
         )
 
     def __enter__(self) -> "LiveView":
+        if threading.current_thread() is threading.main_thread():
+            self._terminate = signal.signal(signal.SIGTERM, _as_ctrl_c)
         self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
+        if self._terminate is not None:
+            signal.signal(signal.SIGTERM, self._terminate)
         for message in self._last:
             self._after.show(message, "")
 
@@ -205,6 +211,11 @@ class LiveView:
         took = "" if latency is None else f"  {latency:.0f} ms"
         honest = "an estimate of how it sounds"
         return Text(f"Ctrl-C ends{took}{skipped}  ·  {honest}", "dim")
+
+
+def _as_ctrl_c(*_: object) -> None:
+    """SIGTERM would leave the terminal in the view; so it ends it, as Ctrl-C does."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def _bars(track: Track, width: int) -> list[Text | str]:

@@ -42,7 +42,8 @@ class Rule:
         for_s: ...for so many seconds of speech.
         share: of the speech of the last...
         within_s: ...so many seconds, more than this is labelled with one of the emotions.
-        min_speech_s: speech that there must be within them; None: a quarter of `within_s`.
+        min_speech_s: speech that there must be within them; None: a quarter of `within_s`. What was
+            raised holds with half of it.
         quiet_s: a longer silence ends what was `above`; None: `QUIET_S`.
         hysteresis: what was raised is cleared this far below its limit.
         streams: glob over the streams that it concerns.
@@ -306,6 +307,7 @@ class _Share:
         self._within = _samples(rule.within_s)
         quarter = (rule.within_s or 0.0) / 4
         self._enough = max(_samples(quarter if rule.min_speech_s is None else rule.min_speech_s), 1)
+        self._kept_enough = max(self._enough // 2, 1)  # who speaks just so much must not flap
         self._first = 0  # the oldest judgement within
         self._speech = self._hit = 0  # samples
 
@@ -317,7 +319,7 @@ class _Share:
             self._count(self._first, -1)
             self._first += 1
         self.since = max(0, begin)
-        if self._speech < self._enough:
+        if self._speech < (self._kept_enough if raised else self._enough):
             self.reason = "silence"
             return False
         self.reason = "below"

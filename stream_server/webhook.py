@@ -340,6 +340,13 @@ def _client(settings: Webhook) -> tuple["httpx.AsyncClient", tuple[type[BaseExce
         raise ConfigurationError(
             "webhook: it needs httpx: pip install 'emotion-monitor[webhook]', or take the table out"
         ) from None
+    try:
+        httpx.Request("POST", settings.url)
+    except (httpx.InvalidURL, ValueError):  # ValueError: of a host that is none beyond ASCII
+        raise ConfigurationError(
+            "webhook.url: no address that can be called; expected one such as "
+            "https://example.com/alerts"
+        ) from None
     options: dict[str, Any] = {
         "timeout": settings.timeout_s,
         "follow_redirects": False,

@@ -1,6 +1,7 @@
 """Which recordings are meant: files as they are named, folders with all that is audio in them."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Final, NamedTuple
@@ -12,13 +13,19 @@ EXTENSIONS: Final = frozenset(
 )
 """Of the files that are taken from a folder; one that is named is opened whatever it is called."""
 
+NO_TEXT: Final = re.compile("[\0-\x1f\x7f-\x9f\ufffe\uffff]")
+
+FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""With which spreadsheets begin one (OWASP, "CSV Injection")."""
+
 
 class Found(NamedTuple):
     """A recording that is to be judged.
 
     Attributes:
         path: as it was given, or below the folder that was given.
-        name: relative to what was given, with `/`, another one for each recording; for files beside.
+        name: relative to what was given, with `/`, another one for each recording; for files beside
+            and for people: a control character in it is spelled out.
     """
 
     path: str
@@ -31,8 +38,12 @@ class Found(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """The path as text: what is not UTF-8 in it is spelled out."""
-        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        """The path as text: what is not UTF-8 in it is spelled out.
+
+        It begins like no formula, as which a spreadsheet would run a cell: `./=a.wav`.
+        """
+        text = os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        return f"./{text}" if text.startswith(FORMULA) else text
 
 
 def find(paths: Sequence[Path], unreadable: Callable[[str], None]) -> list[Found]:
@@ -45,21 +56,35 @@ def find(paths: Sequence[Path], unreadable: Callable[[str], None]) -> list[Found
     Raises:
         AudioError: there is no such file or folder, or no recording in any of them.
     """
-    found, keys, names = list[Found](), set[bytes](), set[str]()
+    found, keys, names = list[Found](), set[bytes](), dict[str, int]()
     for path in paths:
-        if not path.exists():
-            raise AudioError(f"{path}: no such file or folder")
+        _check_there(path)
         for each in _within(path, unreadable) if path.is_dir() else [path]:
-            name = _distinct(_name(each, path), names)
-            one = Found(str(each), name)
+            one = Found(str(each), _name(each, path))
             if one.key not in keys:
                 keys.add(one.key)
-                names.add(name)
-                found.append(one)
+                found.append(one._replace(name=_distinct(one.name, names)))
     if not found:
         places = ", ".join(map(str, paths))
         raise AudioError(f"{places}: no recordings; expected {', '.join(sorted(EXTENSIONS))}")
     return found
+
+
+def _check_there(path: Path) -> None:
+    """
+    Raises:
+        AudioError: there is nothing, or it may not be looked at.
+    """
+    try:
+        path.stat()
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        ValueError,
+    ) as error:  # of a name with a zero in it
+        raise AudioError(f"{path}: no such file or folder") from error
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _within(folder: Path, unreadable: Callable[[str], None]) -> Iterator[Path]:
@@ -77,14 +102,26 @@ def _within(folder: Path, unreadable: Callable[[str], None]) -> Iterator[Path]:
 
 def _name(path: Path, given: Path) -> str:
     relative = path.relative_to(given).as_posix() if path != given else path.name
-    return os.fsencode(relative).decode("utf-8", "backslashreplace")
+    return spelled_out(os.fsencode(relative).decode("utf-8", "backslashreplace"))
 
 
-def _distinct(name: str, taken: set[str]) -> str:
-    """The name, with a number where another recording has it."""
+def spelled_out(text: str) -> str:
+    """The text with no character that could command a terminal, or that XML forbids."""
+    return NO_TEXT.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _distinct(name: str, taken: dict[str, int]) -> str:
+    """Takes the name, with a number where another recording has it.
+
+    Args:
+        name: that would be right.
+        taken: names, and the number that each of them was given last.
+    """
     stem, dot, suffix = name.rpartition(".")
-    wanted, number = name, 2
+    wanted, number = name, taken.get(name, 1)
     while wanted in taken:
-        wanted = f"{stem or suffix} ({number}){dot if stem else ''}{suffix if stem else ''}"
         number += 1
+        wanted = f"{stem or suffix} ({number}){dot if stem else ''}{suffix if stem else ''}"
+    taken[name] = number
+    taken.setdefault(wanted, 1)
     return wanted

@@ -101,6 +101,8 @@ def check_output(out: Path, asked: str | None) -> str:
     """
     if out.is_dir():
         raise ConfigurationError(f"{out}: a folder; expected a file, such as {out}/emotions.jsonl")
+    if out.exists() and not out.is_file():
+        raise ConfigurationError(f"{out}: a device or a pipe; the output replaces a file, name one")
     if not out.parent.is_dir():
         raise ConfigurationError(f"{out}: there is no folder {out.parent}; make it first")
     if not os.access(out.parent, os.W_OK):

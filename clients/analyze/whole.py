@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from clients.analyze.found import Found, find
+from clients.analyze.found import Found, find, spelled_out
 from clients.analyze.judge import WITHHELD, Settings
 from clients.analyze.outputs import (
     WITH_SUMMARY,
@@ -142,6 +142,7 @@ def _few(lines: list[str]) -> Iterator[str]:
 
 
 def _say(line: str) -> None:
+    line = spelled_out(line)  # a stranger's file names are in it
     if console().is_terminal:
         console().print(line, highlight=False, markup=False, soft_wrap=True)
     else:

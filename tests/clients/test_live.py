@@ -1,6 +1,7 @@
 """The view that moves, at one moment."""
 
 import io
+import signal
 from typing import Any
 
 import pytest
@@ -151,3 +152,17 @@ def test_letters_and_colours_are_those_of_the_pages() -> None:
     light, dark = palette(), palette(dark=True)
     for name in ("ground", "ink", "soft", "line", "silence", *EMOTIONS):
         assert light[name] != dark[name]
+
+
+def test_a_program_that_is_told_to_end_gives_the_terminal_back() -> None:
+    console, before = terminal(), signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # else a failure would end pytest
+    try:
+        with pytest.raises(KeyboardInterrupt), LiveView(console, "USB microphone"):
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    assert written.rindex("\x1b[?1049l") > written.rindex("\x1b[?1049h")
+    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")

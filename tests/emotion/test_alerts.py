@@ -193,8 +193,17 @@ def test_a_share_is_cleared_when_too_little_speech_is_left() -> None:
     alerts = [alert for event in events for alert in low.hear(event)]
     assert [(a.state, a.at_s, a.reason) for a in alerts] == [
         ("raised", 15.0, None),
-        ("cleared", 106.0, "silence"),
+        ("cleared", 113.0, "silence"),
     ]
+
+
+def test_who_speaks_about_as_much_as_must_be_said_raises_one_alert() -> None:
+    """Between 14 and 16 s of each minute, always angry."""
+    spoken_s = [range(16), range(14)]
+    events = [
+        spoken(end) if end % 60 in spoken_s[end // 60 % 2] else quiet(end) for end in range(1, 1800)
+    ]
+    assert [state for state, _, _ in told(LOW, events)] == ["raised"]
 
 
 @pytest.mark.parametrize("hop", [0.25, 1.0])
@@ -216,7 +225,7 @@ def test_a_share_equals_what_a_look_at_all_events_gives(hop: float) -> None:
         near = [item for item in judged if item[0] > event.end_s - 30]
         speech = sum(length for _, length, _ in near)
         hits = sum(length for _, length, label in near if label == "sad")
-        holds = speech >= 5 and hits > 0.4 * speech
+        holds = speech >= (2.5 if raised else 5) and hits > 0.4 * speech
         if holds != raised:
             expected.append(("raised" if holds else "cleared", event.end_s))
         raised = holds

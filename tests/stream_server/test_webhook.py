@@ -453,6 +453,18 @@ async def test_connections_are_used_again(tmp_path: Path) -> None:
     assert receiver.connections == 1
 
 
+@pytest.mark.parametrize("host", ["xn--", "-\u2603..example"])
+def test_an_address_that_httpx_cannot_call_is_refused_before_the_first_alert(
+    tmp_path: Path, host: str
+) -> None:
+    """Else each attempt would be a traceback in the log."""
+    (tmp_path / "secret").write_text(SECRET)
+    settings = Webhook(url=f"https://{host}/hidden", secret_file=tmp_path / "secret")
+    with pytest.raises(ConfigurationError, match=r"webhook\.url: no address") as refused:
+        Courier(settings, Metrics())
+    assert "hidden" not in str(refused.value)
+
+
 async def test_without_httpx_a_webhook_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

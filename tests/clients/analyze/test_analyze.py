@@ -328,6 +328,7 @@ def test_progress_that_is_none_is_one_line(analyze: Analyze, folder: Path, tmp_p
         (("none.wav",), "no such file or folder"),
         (("{calls}", "--out", "{tmp}/no/out.jsonl"), "there is no folder"),
         (("{calls}", "--out", "{tmp}"), "a folder"),
+        (("{calls}", "--out", "{pipe}", "--format", "csv", "--fresh"), "a device or a pipe"),
         (("{calls}", "--out", "{tmp}/out.txt"), "--format"),
         (("{calls}", "--format", "cvs"), "did you mean 'csv'"),
         (("{calls}", "--timeline-format", "gif"), "svg, html, png"),
@@ -342,12 +343,15 @@ def test_what_cannot_be_done_is_one_line_before_anything_is_judged(
     analyze: Analyze, folder: Path, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     places = {"calls": folder, "tmp": tmp_path, "empty": tmp_path / "empty"}
+    places["pipe"] = tmp_path / "pipe"
     given = [text.format(**places) for text in arguments]
     ran = analyze("--out", tmp_path / "out.jsonl", *given)
     assert ran.code == 2
     assert said in ran.error
     assert not (tmp_path / "out.jsonl").exists()
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_the_agent_is_analysed_only_where_it_is_named(

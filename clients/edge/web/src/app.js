@@ -86,7 +86,7 @@ async function hearFile(file) {
   for (let from = 0; from < samples.length && mine === turn; from += rate) {
     const complete = windows.feed(samples.subarray(from, from + rate));
     for (const window of complete) await judge(window, rate, mine);
-    say(`Judging ${file.name}: ${Math.round((100 * from) / samples.length)} %`);
+    if (mine === turn) say(`Judging ${file.name}: ${Math.round((100 * from) / samples.length)} %`);
   }
   for (const window of windows.finish()) await judge(window, rate, mine);
   if (mine === turn) say(`${file.name} is judged, ${lines.length} windows.`);

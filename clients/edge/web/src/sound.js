@@ -59,14 +59,19 @@ export class Microphone {
     const stream = await navigator.mediaDevices
       .getUserMedia({ audio: AS_IT_IS })
       .catch((error) => Promise.reject(new Error(reason(error))));
-    const { context, source } = listening(stream, rate);
-    await context.audioWorklet.addModule(capture);
-    await context.resume();
-    const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
-    node.port.onmessage = ({ data }) => heard(data);
-    stream.getAudioTracks()[0].onended = lost;
-    source.connect(node);
-    return new Microphone(stream, context);
+    try {
+      const { context, source } = listening(stream, rate);
+      await context.audioWorklet.addModule(capture);
+      await context.resume();
+      const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
+      node.port.onmessage = ({ data }) => heard(data);
+      stream.getAudioTracks()[0].onended = lost;
+      source.connect(node);
+      return new Microphone(stream, context);
+    } catch (error) {
+      for (const track of stream.getTracks()) track.stop(); // no button would
+      throw error;
+    }
   }
 
   /**

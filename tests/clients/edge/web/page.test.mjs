@@ -167,6 +167,23 @@ test("a microphone that is not allowed leaves a way on", async () => {
   }
 });
 
+test("a microphone that was opened for nothing is let go of", async () => {
+  await opened({}, async (tab) => {
+    await tab.evaluate(() => {
+      const devices = navigator.mediaDevices;
+      const ask = devices.getUserMedia.bind(devices);
+      devices.getUserMedia = async (wanted) => (window.given = await ask(wanted));
+      AudioWorklet.prototype.addModule = async () => {
+        throw new Error("no worklet here");
+      };
+    });
+    await tab.locator("#microphone").click();
+    await tab.getByText("no worklet here").waitFor();
+    const states = await tab.evaluate(() => window.given.getTracks().map((track) => track.readyState));
+    assert.deepEqual(states, ["ended"]);
+  });
+});
+
 test("a file that is no sound and a silent one are told apart from speech", async () => {
   await opened({}, async (tab) => {
     await writeFile(join(folder, "notes.wav"), "these are words");
