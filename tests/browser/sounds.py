@@ -3,7 +3,8 @@
 python tests/browser/sounds.py speech OUT.wav SECONDS     sounds like speech, 16 kHz
 python tests/browser/sounds.py rates OUT.wav              the same at 22.05 kHz, two channels
 python tests/browser/sounds.py same SOURCE.wav HEARD.wav OUT.wav
-    where in SOURCE does HEARD begin? OUT is SOURCE from there on; prints how alike they are
+    where in SOURCE does HEARD begin? OUT is SOURCE from there on; prints how alike they are, from
+    there on (a busy browser's microphone loses pieces, and the rest is shifted) and piece by piece
 """
 
 import sys
@@ -49,7 +50,20 @@ def same(source: str, heard: str, out: str) -> None:
     )
     length = min(len(padded), len(caught))
     soundfile.write(out, padded[:length], rate, subtype="PCM_16")
-    print(float(np.corrcoef(padded[:length], caught[:length])[0, 1]))
+    whole = float(np.corrcoef(padded[:length], caught[:length])[0, 1])
+    pieces = [caught[i : i + rate // 2] for i in range(0, len(caught) - rate // 2, rate // 2)]
+    loud = [piece for piece in pieces if np.abs(piece).max() > 0.01]
+    print(f"[{whole}, {np.median([within(played, piece) for piece in loud])}]")
+
+
+def within(source: NDArray[np.float64], piece: NDArray[np.float64]) -> float:
+    """How alike a piece is to that part of the source which it is most alike."""
+    size = 1 << (len(source) + len(piece)).bit_length()
+    products = np.fft.irfft(np.fft.rfft(source, size) * np.conj(np.fft.rfft(piece, size)), size)
+    energy = np.concatenate([[0.0], np.cumsum(source**2)])
+    parts = energy[len(piece) :] - energy[: -len(piece)]
+    norms = np.sqrt(np.maximum(parts, 1e-6) * float(piece @ piece))
+    return float((products[: len(parts)] / norms).max())
 
 
 if __name__ == "__main__":
