@@ -45,6 +45,8 @@ class Run {
     this.sessions = 0;
     this.skipped = 0;
     this.ended = false;
+    /** @type {Promise<void> | null} */
+    this.ending = null;
     this.stream = new EmotionStream({
       url: new URL(".", location.href),
       token: sessionStorage.getItem(TOKEN) ?? undefined,
@@ -163,8 +165,16 @@ class Run {
    * @param {string | null} code of what went wrong
    * @param {string} [detail]
    */
-  async end(code = null, detail = "") {
-    if (this.ended) return;
+  end(code = null, detail = "") {
+    // Whoever asks again waits for the same end: nothing else may begin before it.
+    return (this.ending ??= this.#end(code, detail));
+  }
+
+  /**
+   * @param {string | null} code
+   * @param {string} detail
+   */
+  async #end(code, detail) {
     this.ended = true;
     this.source.close();
     clear([...PASSING, "muted"]);
@@ -190,6 +200,7 @@ async function start(open) {
   lastSource = open;
   const mine = ++attempts;
   await run?.end();
+  if (mine !== attempts) return;
   clear();
   view.phase("busy");
   try {
@@ -300,6 +311,9 @@ document.ondrop = (event) => {
   listenTo(event.dataTransfer?.files[0]);
 };
 addEventListener("online", () => run?.stream.open());
-addEventListener("pagehide", () => run?.stream.close()); // its slot is free for others at once
+addEventListener("pagehide", () => {
+  void run?.end(); // by this page's wish: who comes back to it finds no trouble
+  run?.stream.close(); // its slot is free for others at once
+});
 view.phase("idle");
 void ask();
