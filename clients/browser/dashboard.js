@@ -47,13 +47,15 @@ const now = () => clock.now(Date.now() / 1000);
 function hear(event) {
   if (typeof event.time === "number") clock.hear(event.time, Date.now() / 1000);
   const known = calls.all.size;
+  const before = event.type === "alert" ? calls.of(event)?.alert : undefined;
   const call = calls.apply(event);
   if (event.type === "gap") tellGap(event);
   if (!call) return;
   board.touch(call);
   if (panel.call === call) frame();
-  if (event.type === "alert" && !connection.behind) announcer.tell(call);
-  if (calls.all.size !== known || event.type === "alert" || event.type === "summary") soon();
+  const news = event.type === "alert" && call.alert !== before;
+  if (news && !connection.behind) announcer.tell(call);
+  if (calls.all.size !== known || news || event.type === "summary") soon();
 }
 
 /** @param {Wire} gap */
