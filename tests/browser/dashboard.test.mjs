@@ -151,18 +151,19 @@ test("an alert that is raised is marked, said and put first, and gone when it is
   await reads(page, "#alerts", "0");
 });
 
-test("while somebody points at the board its order stands still, and what is counted does not", async () => {
+test("who points at the board keeps its order, and sees what is counted change", async () => {
   await opened(4, 10);
-  const point = setInterval(() => page.dispatchEvent("#board .card", "pointermove").catch(() => {}), 200);
+  const point = () => page.dispatchEvent("#board .card", "pointermove").catch(() => {});
+  const pointing = setInterval(point, 200);
   try {
-    await page.dispatchEvent("#board .card", "pointermove");
+    await point();
     const before = await shown(page);
     await center.do("alert", { call: 3, state: "raised" });
     await reads(page, "#alerts", "1");
     assert.match(await page.title(), /▲ 1/);
     assert.deepEqual(await shown(page), before);
   } finally {
-    clearInterval(point);
+    clearInterval(pointing);
   }
 });
 
