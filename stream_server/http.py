@@ -206,7 +206,9 @@ def page_response(file: PageFile, request: Request) -> Response:
     headers = {**PAGE_HEADERS, "ETag": file.tag}
     known = ",".join(request.headers.get_all("If-None-Match"))
     if file.tag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
-        return response(HTTPStatus.NOT_MODIFIED, b"", headers, kind=file.kind)
+        answer = response(HTTPStatus.NOT_MODIFIED, b"", headers, kind=file.kind)
+        del answer.headers["Content-Length"]  # it would be the file's, of which nothing comes
+        return answer
     return response(HTTPStatus.OK, file.body, headers, kind=file.kind)
 
 

@@ -1,6 +1,7 @@
 /** The page: a source of sound, a stream to the server, and what is shown of it. */
 import { SourceError, openMicrophone, openRecording } from "./capture.js";
 import { EmotionStream } from "./client.js";
+import { Secret } from "./dom.js";
 import { Announcer, History, Playhead } from "./past.js";
 import { Scroll } from "./scroll.js";
 import { Timeline } from "./timeline.js";
@@ -14,7 +15,6 @@ const HOP_S = 0.5;
 const LAST_RESULTS_MS = 5000; // for what is left after `stop`
 const PAUSED_MS = 2000; // without a frame: the browser may have held the microphone back
 const SETTLED_MS = 1000; // in which frames that are only late have come
-const TOKEN = "emotion-monitor.token"; // in sessionStorage: gone with the tab
 /** Troubles that a connection mends by being there. */
 const PASSING = ["at_capacity", "unreachable", "broken", "draining", "forgotten"];
 
@@ -22,6 +22,7 @@ const view = new View();
 const history = new History();
 const playhead = new Playhead();
 const announcer = new Announcer();
+const token = new Secret("emotion-monitor.token");
 const scroll = new Scroll(new Timeline(view.canvas, history), view, playhead);
 
 /** @type {Run | null} */
@@ -45,9 +46,11 @@ class Run {
     this.sessions = 0;
     this.skipped = 0;
     this.ended = false;
+    /** @type {Promise<void> | null} */
+    this.ending = null;
     this.stream = new EmotionStream({
       url: new URL(".", location.href),
-      token: sessionStorage.getItem(TOKEN) ?? undefined,
+      token: token.value,
       start: { sample_rate: source.sampleRate, hop_s: HOP_S },
       onMessage: (message, originS) => this.#hear(message, originS),
       onState: (state) => this.#state(state),
@@ -151,9 +154,9 @@ class Run {
       view.past();
     }
     if (name === "over" && code !== "done" && !this.ended) {
-      const token = sessionStorage.getItem(TOKEN);
-      if (code === "unauthorized") sessionStorage.removeItem(TOKEN);
-      void this.end(code === "unauthorized" && token ? "refused_token" : code, reason);
+      const refused = code === "unauthorized" && token.value;
+      if (refused) token.value = "";
+      void this.end(refused ? "refused_token" : code, reason);
     }
   }
 
@@ -163,8 +166,16 @@ class Run {
    * @param {string | null} code of what went wrong
    * @param {string} [detail]
    */
-  async end(code = null, detail = "") {
-    if (this.ended) return;
+  end(code = null, detail = "") {
+    // Whoever asks again waits for the same end: nothing else may begin before it.
+    return (this.ending ??= this.#end(code, detail));
+  }
+
+  /**
+   * @param {string | null} code
+   * @param {string} detail
+   */
+  async #end(code, detail) {
     this.ended = true;
     this.source.close();
     clear([...PASSING, "muted"]);
@@ -190,6 +201,7 @@ async function start(open) {
   lastSource = open;
   const mine = ++attempts;
   await run?.end();
+  if (mine !== attempts) return;
   clear();
   view.phase("busy");
   try {
@@ -244,11 +256,10 @@ function saveLog() {
 
 /** What the server tells about itself; one that wants a token says so before anybody speaks in vain. */
 async function ask() {
-  const token = sessionStorage.getItem(TOKEN);
   /** @type {Record<string, string>} */
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const headers = token.value ? { Authorization: `Bearer ${token.value}` } : {};
   const answer = await fetch("v1/info", { headers }).catch(() => null);
-  if (answer?.status === 401 && !token) return show("unauthorized");
+  if (answer?.status === 401 && !token.value) return show("unauthorized");
   if (!answer?.ok) return;
   const info = await answer.json();
   facts = {
@@ -281,7 +292,7 @@ view.file.onchange = () => {
 };
 view.tokenForm.onsubmit = (event) => {
   event.preventDefault();
-  sessionStorage.setItem(TOKEN, view.token.value.trim());
+  token.value = view.token.value.trim();
   view.token.value = "";
   clear();
   void ask();
@@ -300,6 +311,9 @@ document.ondrop = (event) => {
   listenTo(event.dataTransfer?.files[0]);
 };
 addEventListener("online", () => run?.stream.open());
-addEventListener("pagehide", () => run?.stream.close()); // its slot is free for others at once
+addEventListener("pagehide", () => {
+  void run?.end(); // by this page's wish: who comes back to it finds no trouble
+  run?.stream.close(); // its slot is free for others at once
+});
 view.phase("idle");
 void ask();

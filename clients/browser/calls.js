@@ -25,6 +25,8 @@ export const QUIET_S = 10;
 export const LOST_S = 600;
 /** The same after a gap, in which the end may have been. */
 export const DOUBTFUL_S = 60;
+/** The server tells an alert that holds again within so much of its channel's audio. */
+export const RETOLD_S = 45;
 /** Silence shorter than this is a pause: the call keeps its emotion. */
 export const PAUSE_S = 5;
 /** No window is longer. */
@@ -33,12 +35,15 @@ const LONGEST_WINDOW_S = 10;
 /**
  * A rule that holds, or held, for a call.
  * @typedef {object} Alert
+ * @property {string} id empty where nobody said
  * @property {string} rule
  * @property {string} channel
  * @property {string} message
  * @property {number} time when it was raised
  * @property {number} from_s in the call's audio
  * @property {number | null} to_s null while it holds
+ * @property {number} told_s up to where in the audio it was told to hold
+ * @property {boolean} doubtful whether a gap came since, in which it may have been cleared
  */
 
 /** One channel of a call. */
@@ -152,6 +157,12 @@ export class Call {
     return this.live ? this.alerts.findLast((alert) => alert.to_s === null) : undefined;
   }
 
+  /** Events were missed: the call's end, or its alerts', may have been among them. */
+  doubt() {
+    this.doubtful = true;
+    for (const alert of this.alerts) alert.doubtful ||= alert.to_s === null;
+  }
+
   /** @param {Wire} event @param {number} time */
   apply(event, time) {
     this.heard_at = Math.max(this.heard_at, time);
@@ -176,21 +187,44 @@ export class Call {
     if (seq > this.#seq + 1) for (const other of this.tracks.values()) other.jumped = true;
     track.add(event, this.hop_s);
     this.#seq = seq;
+    for (const alert of this.alerts) {
+      const untold_s = alert.channel === channel && alert.doubtful ? track.end_s - alert.told_s : 0;
+      if (alert.to_s === null && untold_s > RETOLD_S) alert.to_s = alert.told_s;
+    }
   }
 
-  /** @param {Wire} event @param {number} time */
+  /**
+   * Comes when a rule begins to hold, again and again while it does, and when it no longer does.
+   *
+   * @param {Wire} event
+   * @param {number} time
+   */
   #alert(event, time) {
     const { rule, channel } = { rule: String(event.rule), channel: String(event.channel ?? "") };
     const now_s = seconds(event.at_s);
     const held = this.alerts.find((a) => a.to_s === null && a.rule === rule && a.channel === channel);
     if (event.state === "cleared") {
       if (held) held.to_s = now_s;
-    } else if (!held) {
-      const message = String(event.message ?? rule);
-      const from_s = Number.isFinite(event.since_s) ? seconds(event.since_s) : now_s;
-      this.alerts.push({ rule, channel, message, time, from_s, to_s: null });
-      if (this.alerts.length > MAX_ALERTS) this.alerts.shift();
+      return;
     }
+    const id = String(event.id ?? "");
+    const end_s = this.tracks.get(channel)?.end_s ?? 0;
+    const told_s = Math.max(now_s, end_s);
+    const known = id ? this.alerts.find((alert) => alert.id === id) : held;
+    if (known) {
+      // Told again. One that was taken for over, unsurely, was not.
+      if (known === held || (known.doubtful && this.live)) {
+        Object.assign(known, { told_s, to_s: null, doubtful: false });
+      }
+      return;
+    }
+    if (held) held.to_s = held.told_s; // its end was missed
+    const message = String(event.message ?? rule);
+    const from_s = Number.isFinite(event.since_s) ? seconds(event.since_s) : now_s;
+    const raised = time - (told_s - now_s); // before this telling, where it is told again
+    const alert = { id, rule, channel, message, time: raised, from_s, to_s: null, told_s };
+    this.alerts.push({ ...alert, doubtful: false });
+    if (this.alerts.length > MAX_ALERTS) this.alerts.shift();
   }
 
   /** @param {number} time */
@@ -216,6 +250,11 @@ export class Call {
 export class Calls {
   /** @type {Map<string, Call>} by session; the one that was heard of first comes first */
   all = new Map();
+
+  /** @param {Wire} event @returns {Call | undefined} the call that it is of, where that is known */
+  of(event) {
+    return this.all.get(sessionOf(event));
+  }
 
   /**
    * Takes an event.
@@ -252,7 +291,7 @@ export class Calls {
   }
 
   #doubt() {
-    for (const call of this.all.values()) call.doubtful = true;
+    for (const call of this.all.values()) call.doubt();
   }
 
   /** @param {string} session @param {string} stream */

@@ -96,7 +96,7 @@ export class Card {
     if (call.state === "ended") return "ended";
     if (call.state === "lost") return "over: nothing heard of it";
     const alert = call.alert;
-    if (alert) return `▲ ${alert.message}${call.doubtful ? " (before a gap: may be over)" : ""}`;
+    if (alert) return `▲ ${alert.message}${alert.doubtful ? " (before a gap: may be over)" : ""}`;
     const quiet = now - call.heard_at;
     if (quiet > QUIET_S) return `no word for ${clock(quiet)}`;
     return call.sounds === "silent" ? lastHeard(call) : second(call);

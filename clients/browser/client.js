@@ -42,7 +42,9 @@ const LONGEST_WAIT_MS = 8000;
 const STEADY_MS = 8000; // a connection that held for so long was a good one
 const TICK_MS = 1000;
 const KEEPALIVE_MS = 10_000;
+const PATIENCE_MS = 10_000; // for a connection, and for `started`
 const DEAF_MS = 20_000; // audio sent, nothing heard: it is dead, whatever the browser believes
+const MAX_FRAME = 1 << 15; // values; the server takes 1 MiB
 const MAX_UNSENT_BYTES = 1 << 18; // in the socket; the rest waits in the backlog, where it is counted
 
 export class EmotionStream {
@@ -59,6 +61,7 @@ export class EmotionStream {
   #stopped = false; // no more audio comes
   #stopSent = false;
   #waitMs = FIRST_WAIT_MS;
+  #triedAt = 0;
   #openedAt = 0;
   #saidAt = 0;
   #unansweredSince = 0; // 0: nothing was sent since the server was last heard
@@ -102,6 +105,7 @@ export class EmotionStream {
     const socket = (this.#socket = new WebSocket(this.url, protocols));
     this.#fatal = this.#summary = null;
     this.#unansweredSince = 0;
+    this.#triedAt = performance.now();
     socket.onopen = () => this.#greet();
     socket.onmessage = ({ data }) => this.#hear(JSON.parse(data));
     socket.onclose = ({ code, reason }) => this.#closed(code, reason);
@@ -191,7 +195,7 @@ export class EmotionStream {
       this.#cursor += lost;
     }
     while (this.#socket.bufferedAmount < MAX_UNSENT_BYTES) {
-      const samples = this.backlog.from(this.#cursor);
+      const samples = this.backlog.from(this.#cursor)?.subarray(0, MAX_FRAME);
       if (!samples) break;
       // As bytes: the socket copies them, so that the frame stays ours.
       this.#socket.send(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength).slice());
@@ -207,7 +211,9 @@ export class EmotionStream {
 
   #watch() {
     const now = performance.now();
-    if (this.#state.name !== "open") return;
+    const { name } = this.#state;
+    if (name === "connecting" && now - this.#triedAt > PATIENCE_MS) this.#closed(1006, "");
+    if (name !== "open") return;
     if (this.#unansweredSince && now - this.#unansweredSince > DEAF_MS) this.#closed(1006, "");
     else if (now - this.#saidAt > KEEPALIVE_MS) this.#say({ type: "keepalive" });
     this.#pump();

@@ -1,12 +1,12 @@
 /** How it stands with the server: the lamp, the token, and what to do where nothing is to be seen. */
-import { find, write } from "./dom.js";
+import { Secret, find, write } from "./dom.js";
 import { timeOfDay } from "./format.js";
 import { Monitor } from "./monitor.js";
 
 /** @typedef {import("./monitor.js").State} State */
 /** @typedef {import("./monitor.js").Wire} Wire */
 
-const TOKEN = "emotion-monitor.dashboard-token";
+const TOKEN = "emotion-monitor.dashboard-token"; // another role than the other page's
 /** A connection that is made anew so fast is not worth a word. */
 const BRIEF_MS = 1_000;
 
@@ -19,6 +19,7 @@ export class Connection {
   #since = 0;
   #shown = "";
   #timer = 0;
+  #token = new Secret(TOKEN);
   #form = find(document, "#token-form", HTMLFormElement);
   #lamp = find(document, "#connection", HTMLElement);
 
@@ -35,7 +36,7 @@ export class Connection {
     this.monitor = new Monitor(url, {
       heard,
       changed: (state) => this.#become(state),
-      token: sessionStorage.getItem(TOKEN) ?? "",
+      token: this.#token.value,
       streams,
     });
   }
@@ -49,7 +50,7 @@ export class Connection {
     this.#form.onsubmit = (event) => {
       event.preventDefault();
       const token = find(document, "#token", HTMLInputElement).value.trim();
-      sessionStorage.setItem(TOKEN, token);
+      this.#token.value = token;
       this.monitor.authorize(token);
     };
   }
@@ -135,10 +136,10 @@ export class Connection {
   /** @param {boolean} wanted */
   #ask(wanted) {
     const field = find(document, "#token", HTMLInputElement);
-    const again = wanted && sessionStorage.getItem(TOKEN);
+    const again = wanted && this.#token.value;
     this.#form.hidden = !wanted;
     if (again) {
-      sessionStorage.removeItem(TOKEN);
+      this.#token.value = "";
       const why =
         "The server did not take that token. One with the role monitor is needed: ask its operator.";
       write(find(document, "#token-why", HTMLElement), why);

@@ -47,13 +47,15 @@ const now = () => clock.now(Date.now() / 1000);
 function hear(event) {
   if (typeof event.time === "number") clock.hear(event.time, Date.now() / 1000);
   const known = calls.all.size;
+  const before = event.type === "alert" ? calls.of(event)?.alert : undefined;
   const call = calls.apply(event);
   if (event.type === "gap") tellGap(event);
   if (!call) return;
   board.touch(call);
   if (panel.call === call) frame();
-  if (event.type === "alert" && !connection.behind) announcer.tell(call);
-  if (calls.all.size !== known || event.type === "alert" || event.type === "summary") soon();
+  const news = event.type === "alert" && call.alert !== before;
+  if (news && !connection.behind) announcer.tell(call);
+  if (calls.all.size !== known || news || event.type === "summary") soon();
 }
 
 /** @param {Wire} gap */
@@ -83,8 +85,20 @@ function frame() {
 function soon() {
   arranging ||= setTimeout(() => {
     arranging = 0;
-    if (!board.touched) arrange();
+    refresh();
   }, 200);
+}
+
+/** While somebody points at the board its order stands still; what is counted above it does not. */
+function refresh() {
+  if (board.touched) tally();
+  else arrange();
+}
+
+function tally() {
+  const count = counted(calls.all.values());
+  controls.count(count);
+  document.title = `${count.alerting ? `▲ ${count.alerting} · ` : ""}Live calls · emotion-monitor`;
 }
 
 function arrange() {
@@ -92,9 +106,7 @@ function arrange() {
   if (board.list.dataset.view !== controls.view) board.view = controls.view;
   const shown = chosen(calls.all.values(), controls.choice, at);
   board.arrange(shown);
-  const count = counted(calls.all.values());
-  controls.count(count);
-  document.title = `${count.alerting ? `▲ ${count.alerting} · ` : ""}Live calls · emotion-monitor`;
+  tally();
   const more = find(document, "#more", HTMLElement);
   more.hidden = shown.length <= MAX_CARDS;
   write(
@@ -122,7 +134,7 @@ function look() {
 function tick() {
   for (const call of calls.sweep(now())) board.touch(call);
   for (const call of calls.all.values()) if (call.live && now() - call.heard_at > 5) board.touch(call);
-  if (!board.touched) arrange();
+  refresh();
 }
 
 find(document, "#missed-done", HTMLButtonElement).onclick = () => (missed.hidden = true);

@@ -58,3 +58,33 @@ export function remember(name, value) {
     // Then the choice lasts as long as the page.
   }
 }
+
+/** A secret that lasts as long as the tab; where sessionStorage is forbidden, as long as the page. */
+export class Secret {
+  #value = "";
+
+  /** @param {string} name under which it is kept */
+  constructor(name) {
+    this.name = name;
+    try {
+      this.#value = sessionStorage.getItem(name) ?? "";
+    } catch {
+      // Then nothing was kept.
+    }
+  }
+
+  /** Empty where there is none. */
+  get value() {
+    return this.#value;
+  }
+
+  set value(value) {
+    this.#value = value;
+    try {
+      if (value) sessionStorage.setItem(this.name, value);
+      else sessionStorage.removeItem(this.name);
+    } catch {
+      // Then it is gone with the page.
+    }
+  }
+}

@@ -20,7 +20,8 @@
 
 /**
  * @typedef {object} Options
- * @property {(event: Wire) => void} heard called with each event, once
+ * @property {(event: Wire) => void} heard called with each event, once; with an alert again where it is
+ *   told again because it still holds
  * @property {(state: State) => void} changed called when the connection's state changes
  * @property {string} [token]
  * @property {string} [streams] a glob of stream ids
@@ -177,7 +178,8 @@ export class Monitor {
     if (typeof event.cursor === "string") this.since = event.cursor;
     if (event.type === "subscribed") this.#say("live", "connected");
     else if (event.type === "gap") missed && this.heard(event);
-    else if (typeof event.id !== "string" || this.#memory.isNew(event.id)) this.heard(event);
+    else if (event.type === "alert" || typeof event.id !== "string") this.heard(event);
+    else if (this.#memory.isNew(event.id)) this.heard(event);
   }
 
   /** @param {number} code */

@@ -98,7 +98,8 @@ export class Panel {
   #listChannels(call) {
     const names = [...call.tracks.keys()];
     find(document, "#panel-channels", HTMLElement).hidden = names.length < 2;
-    if (names.length !== this.#channels.length) {
+    // By name: the call looked at before may have had as many channels.
+    if (names.join("\n") !== Array.from(this.#channels.options, ({ value }) => value).join("\n")) {
       this.#channels.replaceChildren(...names.map((name) => make("option", "", name)));
     }
     this.#channels.value = this.#channel;

@@ -1,5 +1,6 @@
 /** The page's elements, and what is said in them; it decides nothing. */
 import { EMOTIONS, SIGNS } from "./emotions.js";
+import { percent } from "./format.js";
 
 /** @typedef {import("./past.js").Moment} Moment */
 /** @typedef {import("./troubles.js").Trouble} Trouble */
@@ -223,9 +224,4 @@ function described(moment) {
     .slice(0, 3)
     .map(({ name, p }) => `${name} ${percent(p)}`)
     .join(", ");
-}
-
-/** @param {number} share */
-function percent(share) {
-  return `${Math.round(share * 100)} %`;
 }

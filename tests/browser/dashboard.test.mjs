@@ -154,6 +154,22 @@ test("an alert that is raised is marked, said and put first, and gone when it is
   await reads(page, "#alerts", "0");
 });
 
+test("who points at the board keeps its order, and sees what is counted change", async () => {
+  await opened(4, 10);
+  const point = () => page.dispatchEvent("#board .card", "pointermove").catch(() => {});
+  const pointing = setInterval(point, 200);
+  try {
+    await point();
+    const before = await shown(page);
+    await center.do("alert", { call: 3, state: "raised" });
+    await reads(page, "#alerts", "1");
+    assert.match(await page.title(), /▲ 1/);
+    assert.deepEqual(await shown(page), before);
+  } finally {
+    clearInterval(pointing);
+  }
+});
+
 test("a call's name is shown as text, whatever it is", async () => {
   await opened(1, 1);
   await center.do("say", {

@@ -174,6 +174,50 @@ test("an alert is over when it is cleared or its call ends, and odd ones harm no
   assert.deepEqual(held, [null, "much anger", 1, null, "anger", null, null, null]);
 });
 
+/** Plays seconds of a call and alerts, told by number: what is said of the alerts after each. */
+const alerted = (steps) =>
+  page.evaluate((steps) => {
+    const calls = new globalThis.modules.Calls();
+    return steps.map((step) => {
+      const [what, at_s, n = 1] = step;
+      const alert = { id: `a:alert:${n}`, session_id: "a", channel: "mono", rule: "anger", since_s: 2 };
+      const time = 1000 + (step[3] ?? at_s);
+      const seconds = { seq: at_s, start_s: at_s - 1, end_s: at_s };
+      if (what === "gap") calls.apply({ type: "gap", from: "1-1", to: "1-9", cursor: "1-9", count: 8 });
+      else if (what === "speech") calls.apply(globalThis.spoken("a", at_s, "angry", seconds));
+      else calls.apply({ ...alert, type: "alert", state: what, at_s, time });
+      const list = calls.all.get("a").alerts;
+      return list.map((a) => `${a.time} to ${a.to_s}${a.doubtful ? "?" : ""}`).join(", ");
+    });
+  }, steps);
+
+test("an alert that is told again is one alert, and as old as it is", async () => {
+  const told = await alerted([
+    ["speech", 300],
+    ["raised", 12, 1, 300], // the first time was before this page
+    ["raised", 12, 1, 330],
+    ["cleared", 340, 2],
+    ["raised", 12, 1, 350], // delivered twice
+  ]);
+  assert.deepEqual(told.slice(1), ["1012 to null", "1012 to null", "1012 to 340", "1012 to 340"]);
+});
+
+test("an alert whose end was missed is over once it is not told again, and not before", async () => {
+  const told = await alerted([
+    ["speech", 12],
+    ["raised", 12],
+    ["speech", 100], // without a gap nothing was missed
+    ["gap", 0],
+    ["speech", 101],
+    ["raised", 12],
+    ["gap", 0],
+    ["raised", 110, 3], // so the first one was cleared
+  ]);
+  const held = "1012 to null";
+  assert.deepEqual(told.slice(1, 4), [held, held, `${held}?`]);
+  assert.deepEqual(told.slice(4), ["1012 to 12?", held, `${held}?`, "1012 to 101?, 1110 to null"]);
+});
+
 test("the server's clock is that of its freshest events, also after either clock was set", async () => {
   const times = await page.evaluate(() => {
     const clock = new globalThis.modules.Clock();

@@ -101,6 +101,25 @@ test("a server that shuts down in peace is gone on with, too", LIMIT, async () =
   await page.close();
 });
 
+test("what begins while the last results are waited for is what the page listens to afterwards",
+  LIMIT, async () => {
+  const { page, ear } = await listening();
+  const recording = await sound("speech", "next.wav", "12");
+  line.port = 1; // nobody answers there: the last results will not come
+  line.cut();
+  await page.click("#stop");
+  await page.setInputFiles("#file", recording);
+  await until(async () => /next\.wav/.test(await page.textContent("#source-text")));
+  line.port = server.port;
+  await until(() => started(ear).length === 2);
+  const before = ear.events.length;
+  await until(() => ear.events.length >= before + 12); // 6 s: the end of the first would have come
+  assert.equal(await page.isVisible("#stop"), true);
+  await page.click("#stop");
+  await page.waitForSelector("#microphone:visible");
+  await page.close();
+});
+
 /** The log, as the page saves it. */
 async function saved(page) {
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);

@@ -206,6 +206,44 @@ test("what fell out of the minute that is kept is declared, and counted", LIMIT,
   assert.deepEqual([kept, gaps, lost], [60, [60, 60, 10], 130]);
 });
 
+test("a server that takes the connection and never answers is given up, and asked again",
+  LIMIT, async () => {
+  const states = await scripted(async (stream, next, heard, states) => {
+    const now = performance.now.bind(performance);
+    let ahead = 0;
+    performance.now = () => now() + ahead;
+    try {
+      stream.open();
+      await next(1); // of which the handshake hangs
+      ahead += 11_000;
+      (await next(2)).open(); // the handshake is all that comes
+      ahead += 11_000;
+      await next(3);
+    } finally {
+      performance.now = now;
+    }
+    return [...states];
+  });
+  const again = ["waiting unreachable", "connecting"];
+  assert.deepEqual(states, ["connecting", ...again, ...again]);
+});
+
+test("however much is given at once, no frame is longer than the server takes", LIMIT, async () => {
+  const sizes = await scripted(
+    async (stream, next) => {
+      stream.open();
+      const socket = await next(1);
+      socket.open();
+      socket.hear({ type: "started", session_id: "S", resumed: false, received_samples: 0 });
+      stream.send(new Int16Array(30 * 48_000).fill(3));
+      return socket.said.slice(1).map((frame) => 2 * frame.length);
+    },
+    { start: { sample_rate: 48_000 } },
+  );
+  assert.ok(Math.max(...sizes) <= 2 ** 20, `${Math.max(...sizes)} bytes`);
+  assert.equal(sizes.reduce((sum, size) => sum + size, 0), 2 * 30 * 48_000);
+});
+
 test("a session that the server has forgotten is followed by another one, of what is not judged",
   LIMIT, async () => {
   const [origin, resume, sent] = await scripted(async (stream, next, heard) => {

@@ -208,6 +208,27 @@ test("a server with tokens asks for one, takes it, and it is gone with the tab",
   }
 });
 
+test("both pages work where the browser forbids them to keep anything", LIMIT, async () => {
+  const page = await browser.newPage();
+  page.on("pageerror", (error) => assert.fail(error));
+  await page.addInitScript(() => {
+    for (const name of ["sessionStorage", "localStorage"]) {
+      Object.defineProperty(globalThis, name, {
+        get: () => {
+          throw new DOMException("forbidden", "SecurityError");
+        },
+      });
+    }
+  });
+  const ear = new Ear(page);
+  await page.goto(server.url);
+  await page.click("#microphone");
+  await until(() => ear.events.length > 0);
+  await page.goto(`${server.url}/dashboard`);
+  await page.waitForSelector("#connection-text:text('Live')");
+  await page.close();
+});
+
 test("everything can be reached and worked by keyboard", LIMIT, async () => {
   const page = await open();
   const ear = new Ear(page);

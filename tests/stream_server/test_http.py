@@ -117,6 +117,7 @@ async def test_a_file_that_the_browser_has_is_not_sent_again(server: Server) -> 
     for known in (headers["ETag"], f'"other", W/{headers["ETag"]}'):
         status, body, again = await ask(server.url, "/theme.css", headers={"If-None-Match": known})
         assert (status, body, again["ETag"]) == (304, b"", headers["ETag"])
+        assert "Content-Length" not in again
     status, body, _ = await ask(server.url, "/theme.css", headers={"If-None-Match": '"other"'})
     assert status == 200 and body
 
