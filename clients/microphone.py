@@ -237,6 +237,11 @@ def _sounddevice() -> Any:
         raise MicrophoneError(f"sounddevice is not installed: {INSTALL}") from error
     except OSError as error:
         raise MicrophoneError(f"PortAudio is not installed: {INSTALL}") from error
+    except Exception as error:  # PortAudio's own, of a module that could not be imported
+        reason = " ".join(str(error).split())
+        raise MicrophoneError(
+            f"PortAudio cannot start ({reason}); is sound set up here?"
+        ) from error
     return sounddevice
 
 

@@ -193,7 +193,8 @@ class Server:
                 await self._calls.settled()
                 await self._last_events_gone()
         except TimeoutError:
-            log.warning("%d sessions did not end in time and are cut off", len(self._streams))
+            what = f"{len(self._streams)} sessions" if self._streams else "the last events"
+            log.warning("%s did not end in time and are cut off", what)
         self.hub.close()  # subscribers hear how the last call ended, and then that this is all
         if self._monitors:
             await asyncio.wait(self._monitors, timeout=CLOSE_TIMEOUT_S)

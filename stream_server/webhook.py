@@ -41,7 +41,8 @@ MAX_ANSWER_BYTES: Final = 1 << 16  # read, so that the connection can be used ag
 MIN_KEY_BYTES: Final = 24  # this and the next: Standard Webhooks, "signature scheme"
 MAX_KEY_BYTES: Final = 64
 MAX_KEYS: Final = 2
-TOO_MANY: Final = 429
+PASSING: Final = (404, 408, 425, 429)
+"""Statuses below 500 that pass: a receiver that is being replaced, is slow, or has too much to do."""
 HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "emotion-monitor"}
 
 log = logging.getLogger(__name__)
@@ -290,7 +291,7 @@ class Courier:
             raise _AgainError(type(error).__name__) from error
         if 200 <= status < 300:
             return "delivered"
-        if status == TOO_MANY or status >= 500:
+        if status in PASSING or status >= 500:
             raise _AgainError(f"HTTP {status}", asked_to_wait(wish, self._clock()))
         self._lost += 1
         self._tell(f"refused an alert with HTTP {status}; it is not sent again")

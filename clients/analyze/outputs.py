@@ -108,6 +108,11 @@ def check_output(out: Path, asked: str | None) -> str:
     if not os.access(out.parent, os.W_OK):
         raise ConfigurationError(f"{out}: the folder {out.parent} may not be written to")
     form = format_of(out, asked)
+    beside = summary_path(out)
+    if form in WITH_SUMMARY and beside.exists() and not out.exists():
+        raise ConfigurationError(
+            f"{beside}: exists, and the summaries would replace it; name another --out, or move it away"
+        )
     if form == "parquet":
         from clients.analyze.parquet import check_parquet
 

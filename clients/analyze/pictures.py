@@ -1,5 +1,7 @@
 """A picture of each recording, in a folder."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,6 +53,20 @@ class Pictures:
         return Picture(self, name, summary)
 
 
+MAX_NAME_BYTES: Final = 200
+"""Of a file's name: file systems take 255, and what is not whole yet has a longer one."""
+
+
+def file_name(name: str, form: str) -> str:
+    """Of a recording's picture; a name too long for a file is cut, and told apart by its digest."""
+    folder, slash, last = name.rpartition("/")
+    whole = os.fsencode(last)
+    if len(whole) > MAX_NAME_BYTES:
+        digest = hashlib.sha256(whole).hexdigest()[:16]
+        last = f"{whole[:MAX_NAME_BYTES].decode(errors='ignore')}-{digest}"
+    return f"{folder}{slash}{last}.{form}"
+
+
 class Picture:
     """One recording's: add its rows, then save.
 
@@ -77,7 +93,7 @@ class Picture:
             ConfigurationError: it cannot be written.
         """
         form = self._pictures.form
-        path = self._pictures.folder / f"{self._name}.{form}"
+        path = self._pictures.folder / file_name(self._name, form)
         part = path.with_name(f".{path.name}.part")
         picture = draw(self._name, self._summary, self._course)
         try:

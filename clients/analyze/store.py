@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -134,8 +134,7 @@ def open_store(out: Path, settings: dict[str, Any], *, fresh: bool = False) -> I
     """
     path = out.with_name(out.name + SUFFIX)
     if fresh:
-        for left in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
-            left.unlink(missing_ok=True)
+        _forget(path)
     elif out.exists() and not path.exists():
         raise ConfigurationError(
             f"{out}: exists, and there is no {path.name} to go on from; "
@@ -152,6 +151,29 @@ def open_store(out: Path, settings: dict[str, Any], *, fresh: bool = False) -> I
             database.close()
     except sqlite3.Error as error:
         raise ConfigurationError(f"{path}: {_advice(error)}") from error
+
+
+def _forget(path: Path) -> None:
+    """Removes the store of an earlier run.
+
+    Raises:
+        ConfigurationError: a run is still using it, or it cannot be removed.
+    """
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=0)) as database:
+            database.execute("begin exclusive")
+            database.rollback()
+    except sqlite3.OperationalError as error:
+        raise ConfigurationError(f"{path}: {_advice(error)}") from error
+    except sqlite3.DatabaseError:
+        pass  # no store: whatever it is, --fresh puts one in its place
+    try:
+        for left in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+            left.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be removed ({error.strerror})") from error
 
 
 def _prepare(database: sqlite3.Connection, path: Path, settings: dict[str, Any]) -> None:

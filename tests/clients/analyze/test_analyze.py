@@ -305,13 +305,25 @@ def test_a_file_of_somebody_elses_is_not_overwritten(
     assert out.read_text() == "precious"
 
 
+def test_a_summary_of_somebody_elses_is_not_replaced(
+    analyze: Analyze, folder: Path, tmp_path: Path
+) -> None:
+    beside = tmp_path / "calls.summary.csv"
+    beside.write_text("precious")
+    ran = analyze(folder, "--out", tmp_path / "calls.csv")
+    assert ran.code == 2 and "calls.summary.csv: exists" in ran.error
+    assert beside.read_text() == "precious"
+
+
 def test_two_runs_do_not_write_the_same_output(
     analyze: Analyze, folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.jsonl"
     with open_store(out, {}):
-        ran = analyze(folder, "--out", out)
-    assert ran.code == 2 and "another run" in ran.error
+        for more in ((), ("--fresh",)):
+            ran = analyze(folder, "--out", out, *more)
+            assert ran.code == 2 and "another run" in ran.error
+        assert out.with_name("out.jsonl.progress").exists()
 
 
 def test_progress_that_is_none_is_one_line(analyze: Analyze, folder: Path, tmp_path: Path) -> None:

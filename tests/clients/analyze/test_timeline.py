@@ -1,5 +1,6 @@
 """Pictures of recordings."""
 
+import os
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -12,6 +13,7 @@ import soundfile
 
 from clients.analyze.course import MOST_STEPS, Course
 from clients.analyze.paint_svg import paint_html, paint_svg
+from clients.analyze.pictures import file_name
 from clients.analyze.rows import ChannelSummary, Judged, Quiet, Row, Summary
 from clients.analyze.timeline import BAND, STRIP, Picture, draw
 from clients.palette import SIGNS, on, palette
@@ -186,3 +188,13 @@ def test_png_without_pillow_is_one_line(
         *("--timelines", tmp_path / "t", "--timeline-format", "png"),
     )
     assert ran.code == 2 and "emotion-monitor[png]" in ran.error
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "\udc80"])
+def test_a_pictures_name_fits_a_file_system_and_differs_where_recordings_do(letter: str) -> None:
+    names = [f"calls/{letter * 120}{letter * 90}{end}" for end in (".wav", "2.wav")]
+    files = [file_name(name, "svg") for name in names]
+    assert file_name("calls/a.wav", "svg") == "calls/a.wav.svg"
+    assert files[0] != files[1]
+    assert all(file.startswith("calls/") and file.endswith(".svg") for file in files)
+    assert all(len(os.fsencode(file)) < 240 for file in files)
