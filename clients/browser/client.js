@@ -1,6 +1,7 @@
 /**
  * The protocol for a page: audio in, emotions out, over connections that may break. No DOM; copy this
- * file, backlog.js and (for the types) messages.js and emotions.js into a page of your own.
+ * file, backlog.js, pulse.js, beat.js and (for the types) messages.js and emotions.js into a page of
+ * your own.
  *
  *     const stream = new EmotionStream({
  *       url: "wss://emotions.example.com",
@@ -18,6 +19,7 @@
  * times count.
  */
 import { Backlog } from "./backlog.js";
+import { every } from "./pulse.js";
 
 /** @typedef {import("./messages.js").Message} Message */
 /** @typedef {import("./messages.js").Summary} Summary */
@@ -66,7 +68,7 @@ export class EmotionStream {
   #saidAt = 0;
   #unansweredSince = 0; // 0: nothing was sent since the server was last heard
   #retry = 0;
-  #tick = 0;
+  /** @type {(() => void) | null} */ #rest = null;
 
   /**
    * @param {object} options
@@ -99,7 +101,7 @@ export class EmotionStream {
   open() {
     if (this.#state.name !== "idle" && this.#state.name !== "waiting") return;
     clearTimeout(this.#retry);
-    if (!this.#tick) this.#tick = Number(setInterval(() => this.#watch(), TICK_MS));
+    this.#rest ??= every(TICK_MS, () => this.#watch());
     const protocols = ["emotion.v1"];
     if (this.token) protocols.push(`bearer.${base64url(this.token)}`);
     const socket = (this.#socket = new WebSocket(this.url, protocols));
@@ -277,7 +279,7 @@ export class EmotionStream {
   #end(state) {
     this.#abandon();
     clearTimeout(this.#retry);
-    clearInterval(this.#tick);
+    this.#rest?.();
     this.#stopped = true;
     this.#enter(state);
     for (const resolve of this.#stopping.splice(0)) resolve(this.#summary);

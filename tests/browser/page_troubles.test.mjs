@@ -173,6 +173,17 @@ test("a microphone that the browser pauses is missed, one that a busy page hears
   await page.close();
 });
 
+test("a recording goes on where the browser holds the page's own timers back", LIMIT, async () => {
+  const page = await browser.newPage();
+  await page.addInitScript(() => (globalThis.setInterval = () => 0)); // as good as in a hidden tab
+  const ear = new Ear(page);
+  await page.goto(server.url);
+  await page.setInputFiles("#file", await sound("speech", "hidden.wav", "3"));
+  await until(() => ear.heard.some(({ type }) => type === "summary"));
+  assert.ok(ear.events.length > 0);
+  await page.close();
+});
+
 test("what is not sound, and what holds none, is said to be so", LIMIT, async () => {
   const page = await open();
   writeFileSync(`${folder}/words.wav`, "these are words");
