@@ -3,6 +3,7 @@ import { SourceError, openMicrophone, openRecording } from "./capture.js";
 import { EmotionStream } from "./client.js";
 import { Secret } from "./dom.js";
 import { Announcer, History, Playhead } from "./past.js";
+import { every } from "./pulse.js";
 import { Scroll } from "./scroll.js";
 import { Timeline } from "./timeline.js";
 import { trouble } from "./troubles.js";
@@ -14,6 +15,7 @@ import { View, sounds } from "./view.js";
 const HOP_S = 0.5;
 const LAST_RESULTS_MS = 5000; // for what is left after `stop`
 const PAUSED_MS = 2000; // without a frame: the browser may have held the microphone back
+const STARVED_MS = 4000; // without a frame, while the page is in front
 const SETTLED_MS = 1000; // in which frames that are only late have come
 /** Troubles that a connection mends by being there. */
 const PASSING = ["at_capacity", "unreachable", "broken", "draining", "forgotten"];
@@ -46,6 +48,8 @@ class Run {
     this.sessions = 0;
     this.skipped = 0;
     this.ended = false;
+    this.starved = false;
+    this.rest = () => {};
     /** @type {Promise<void> | null} */
     this.ending = null;
     this.stream = new EmotionStream({
@@ -67,15 +71,31 @@ class Run {
       onEnd: (code) => void this.end(code === "finished" ? null : code),
       onMute: (muted) => (muted ? show("muted") : clear(["muted"])),
     });
+    this.heardAt = performance.now();
+    this.rest = every(1000, () => this.#look());
     view.phase("running", described(source));
     view.word("none", "listening", "…", "the first estimate comes after a second of sound");
     scroll.start();
   }
 
+  /** Says where no sound comes any more: "Live" would not be true. */
+  #look() {
+    const since = performance.now() - this.heardAt;
+    if (this.ended || this.starved || document.hidden || since < STARVED_MS) return;
+    this.starved = true;
+    if (this.stream.state.name === "open") view.connection("waiting", "No sound comes");
+    if (!shown) show("starved"); // that it is muted, for one, says more
+  }
+
   /** @param {Int16Array} frame */
   #frame(frame) {
     const now = performance.now();
-    if (this.heardAt > 0 && now - this.heardAt > PAUSED_MS) {
+    if (this.starved) {
+      this.starved = false;
+      clear(["starved"]);
+      if (this.stream.state.name === "open") view.connection("open", "Connected");
+    }
+    if (this.samples > 0 && now - this.heardAt > PAUSED_MS) {
       const before = this.missingS;
       setTimeout(() => this.#paused(this.missingS - before), SETTLED_MS);
     }
@@ -114,7 +134,7 @@ class Run {
       if (said) view.announce(said);
       const behindMs = Math.max(0, (playhead.at(now) - moment.toS) * 1000);
       const skipped = this.skipped > 0 ? ` · ${this.skipped} windows skipped` : "";
-      view.connection("open", `Live · answers after ${behind(behindMs)}${skipped}`);
+      if (!this.starved) view.connection("open", `Live · answers after ${behind(behindMs)}${skipped}`);
       scroll.news();
     }
   }
@@ -177,8 +197,9 @@ class Run {
    */
   async #end(code, detail) {
     this.ended = true;
+    this.rest();
     this.source.close();
-    clear([...PASSING, "muted"]);
+    clear([...PASSING, "muted", "starved"]);
     if (code) show(code, detail);
     const late = new Promise((resolve) => setTimeout(resolve, LAST_RESULTS_MS, null));
     const summary = await Promise.race([this.stream.stop(), late]);

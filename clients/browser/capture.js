@@ -81,7 +81,11 @@ function microphone(media, context) {
   const [track] = media.getAudioTracks();
   const node = new AudioWorkletNode(context, "capture");
   const input = context.createMediaStreamSource(media);
-  const goOn = () => document.visibilityState === "visible" && context.resume();
+  const goOn = () => {
+    if (context.state === "running" || context.state === "closed") return;
+    // Refused while a call on the same phone has the sound: its end is another change of the state.
+    if (document.visibilityState === "visible") context.resume().catch(() => {});
+  };
   return {
     sampleRate: Math.round(context.sampleRate / reducedBy(context.sampleRate)),
     name: track.label || "microphone",
@@ -90,7 +94,11 @@ function microphone(media, context) {
       node.port.onmessage = ({ data }) => onFrame(data);
       track.onended = () => onEnd("unplugged");
       track.onmute = () => onMute(true);
-      track.onunmute = () => onMute(false);
+      track.onunmute = () => {
+        onMute(false);
+        goOn();
+      };
+      context.onstatechange = goOn;
       document.addEventListener("visibilitychange", goOn); // phones pause what is not in front
       // It gives silence to the speakers: browsers run only what leads there.
       input.connect(node).connect(context.destination);
@@ -98,6 +106,7 @@ function microphone(media, context) {
     close() {
       document.removeEventListener("visibilitychange", goOn);
       node.port.onmessage = track.onended = track.onmute = track.onunmute = null;
+      context.onstatechange = null;
       track.stop();
       void context.close();
     },

@@ -49,6 +49,12 @@ const KNOWN = {
     "The system or a key on the device holds its sound back. Listening goes on when it is given again.",
     null,
   ],
+  starved: [
+    "No sound comes",
+    "The system or another program may hold the microphone. Listening goes on when it is given again; " +
+      "if it is not, stop and start again.",
+    null,
+  ],
   paused: [
     "Listening was paused in the background",
     "The browser stopped the microphone while the tab was hidden, so that time is missing. Keep the " +

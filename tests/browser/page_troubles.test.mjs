@@ -164,10 +164,20 @@ test("a microphone that the browser pauses is missed, one that a busy page hears
   });
   await wait(1500);
   assert.equal(await page.isVisible("#trouble"), false);
-  await page.evaluate(() => globalThis.context.suspend());
-  await wait(3000);
-  await page.evaluate(() => globalThis.context.resume());
+  await page.evaluate(() => {
+    globalThis.context.resume = () => Promise.reject(new Error("the system holds it"));
+    return globalThis.context.suspend();
+  });
+  await page.waitForSelector("#trouble[data-code=starved]:visible");
+  assert.equal(await page.textContent("#connection-text"), "No sound comes");
+  await page.evaluate(() => {
+    delete globalThis.context.resume;
+    return globalThis.context.resume();
+  });
   await page.waitForSelector("#trouble[data-code=paused]:visible");
+  const count = ear.events.length;
+  await page.evaluate(() => globalThis.context.suspend()); // and nobody asks for it to go on
+  await until(() => ear.events.length > count + 2);
   await page.click("#stop");
   await page.waitForSelector("#microphone:visible");
   await page.close();
