@@ -49,6 +49,7 @@ class Run {
     this.skipped = 0;
     this.ended = false;
     this.starved = false;
+    this.left = false;
     this.rest = () => {};
     /** @type {Promise<void> | null} */
     this.ending = null;
@@ -180,6 +181,13 @@ class Run {
     }
   }
 
+  /** The page goes away: at once, and so that whoever comes back to it finds no trouble. */
+  leave() {
+    this.left = true;
+    void this.end();
+    this.stream.close(); // its slot is free for others
+  }
+
   /**
    * No more sound: what is left is judged, then the page rests.
    *
@@ -206,6 +214,11 @@ class Run {
     this.stream.close();
     scroll.stop();
     run = null;
+    clear(PASSING); // of what was tried meanwhile
+    const { unjudgedS } = this.stream;
+    if (!summary && !code && !this.left && unjudgedS >= 1) {
+      show("unjudged", `${Math.round(unjudgedS)} s were not judged`);
+    }
     view.phase("idle");
     view.connection("idle", "Not connected");
     if (summary) view.announce(`Stopped after ${Math.round(summary.audio_s)} seconds`);
@@ -221,9 +234,9 @@ let facts = {};
 async function start(open) {
   lastSource = open;
   const mine = ++attempts;
-  await run?.end();
-  if (mine !== attempts) return;
   clear();
+  await run?.end(); // what it has to say stays
+  if (mine !== attempts) return;
   view.phase("busy");
   try {
     const source = await open();
@@ -332,9 +345,6 @@ document.ondrop = (event) => {
   listenTo(event.dataTransfer?.files[0]);
 };
 addEventListener("online", () => run?.stream.open());
-addEventListener("pagehide", () => {
-  void run?.end(); // by this page's wish: who comes back to it finds no trouble
-  run?.stream.close(); // its slot is free for others at once
-});
+addEventListener("pagehide", () => run?.leave());
 view.phase("idle");
 void ask();

@@ -22,6 +22,9 @@ import { Framer, MAX_RATE, mixed, reducedBy } from "./reduce.js";
  */
 
 export const MAX_FILE_BYTES = 64 * 2 ** 20;
+export const MAX_RECORDING_S = 2 * 3600;
+const MAX_DECODED_BYTES = 512 * 2 ** 20; // a small file may hold days
+const LENGTH_MS = 3000; // for the browser to tell how long a file plays
 const USUAL_RATE = 48_000;
 const TICK_MS = 50;
 /** @type {Record<string, string>} */
@@ -122,6 +125,7 @@ function microphone(media, context) {
  */
 export async function openRecording(file) {
   if (file.size > MAX_FILE_BYTES) throw new SourceError("large", file.name);
+  if ((await playedS(file)) > MAX_RECORDING_S) throw new SourceError("long", file.name);
   const bytes = await file.arrayBuffer();
   const declared = declaredRate(new DataView(bytes)) ?? USUAL_RATE;
   const rate = declared >= 8000 && declared <= MAX_RATE ? declared : USUAL_RATE;
@@ -133,8 +137,33 @@ export async function openRecording(file) {
     throw new SourceError("unreadable", file.name);
   }
   if (audio.length === 0) throw new SourceError("empty", file.name);
+  const decoded = audio.length * audio.numberOfChannels * Float32Array.BYTES_PER_ELEMENT;
+  if (decoded > MAX_DECODED_BYTES || audio.duration > MAX_RECORDING_S) {
+    throw new SourceError("long", file.name);
+  }
   const channels = Array.from({ length: audio.numberOfChannels }, (_, i) => audio.getChannelData(i));
   return recording(file.name, mixed(channels), rate);
+}
+
+/**
+ * How long a file plays, known before it is decoded; NaN where the browser does not tell.
+ *
+ * @param {File} file
+ * @returns {Promise<number>}
+ */
+async function playedS(file) {
+  const player = new Audio();
+  player.preload = "metadata";
+  const url = URL.createObjectURL(file);
+  await new Promise((done) => {
+    player.onloadedmetadata = player.onerror = done;
+    setTimeout(done, LENGTH_MS);
+    player.src = url;
+  });
+  const { duration } = player;
+  player.removeAttribute("src");
+  URL.revokeObjectURL(url);
+  return Number.isFinite(duration) ? duration : NaN; // a stream that was recorded may have no end
 }
 
 /**

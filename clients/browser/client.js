@@ -97,6 +97,11 @@ export class EmotionStream {
     return this.#state;
   }
 
+  /** Seconds of sound that were given, and for which no result came. */
+  get unjudgedS() {
+    return (this.backlog.end - this.#judged) / this.second;
+  }
+
   /** Connects, now: also where it waits to do so. */
   open() {
     if (this.#state.name !== "idle" && this.#state.name !== "waiting") return;
