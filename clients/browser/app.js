@@ -2,7 +2,7 @@
 import { SourceError, openMicrophone, openRecording } from "./capture.js";
 import { EmotionStream } from "./client.js";
 import { Secret } from "./dom.js";
-import { Announcer, History, Playhead } from "./past.js";
+import { History, Narrator, Playhead } from "./past.js";
 import { every } from "./pulse.js";
 import { Scroll } from "./scroll.js";
 import { Timeline } from "./timeline.js";
@@ -23,7 +23,7 @@ const PASSING = ["at_capacity", "unreachable", "broken", "draining", "forgotten"
 const view = new View();
 const history = new History();
 const playhead = new Playhead();
-const announcer = new Announcer();
+const narrator = new Narrator();
 const token = new Secret("emotion-monitor.token");
 const scroll = new Scroll(new Timeline(view.canvas, history), view, playhead);
 
@@ -122,7 +122,7 @@ class Run {
    */
   #hear(message, originS) {
     history.record(message);
-    view.save.disabled = false;
+    view.saves(history.shortness);
     if (message.type === "started") this.#started(message, originS);
     else if (message.type === "warning" && message.code === "skipped_windows") {
       this.skipped += message.count ?? 0;
@@ -131,7 +131,7 @@ class Run {
       const moment = history.add(message, this.sinceS + originS, HOP_S);
       view.judged(moment);
       const { label } = moment;
-      const said = announcer.hear(label ? `It ${sounds(label)} ${label}` : "Silence", now);
+      const said = narrator.hear(label ? `It ${sounds(label)} ${label}` : "Silence", now);
       if (said) view.announce(said);
       const behindMs = Math.max(0, (playhead.at(now) - moment.toS) * 1000);
       const skipped = this.skipped > 0 ? ` · ${this.skipped} windows skipped` : "";
@@ -280,7 +280,7 @@ function listenTo(file) {
 }
 
 function saveLog() {
-  const blob = new Blob([JSON.stringify(history.log, null, 1)], { type: "application/json" });
+  const blob = new Blob([JSON.stringify(history.saved(), null, 1)], { type: "application/json" });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = "emotions.json";

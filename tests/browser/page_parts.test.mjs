@@ -378,12 +378,12 @@ test("a window that the server skipped leaves no hole where the next heard the s
 test("a screen reader is told what lasts, and not one thing on the heels of another",
   LIMIT, async () => {
   const said = await page.evaluate(async () => {
-    const { Announcer } = await import("/past.js");
-    const announcer = new Announcer(2, 6);
+    const { Narrator } = await import("/past.js");
+    const narrator = new Narrator(2, 6);
     const said = [];
     for (let s = 0; s < 30; s += 0.5) {
       const text = s < 5 ? "Sounds calm" : s % 2 < 1 && s < 12 ? "Sounds sad" : "Sounds angry";
-      const news = announcer.hear(text, s);
+      const news = narrator.hear(text, s);
       if (news) said.push([s, news]);
     }
     return said;
