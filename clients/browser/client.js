@@ -1,7 +1,7 @@
 /**
  * The protocol for a page: audio in, emotions out, over connections that may break. No DOM; copy this
- * file, backlog.js, pulse.js, beat.js and (for the types) messages.js and emotions.js into a page of
- * your own.
+ * file, backlog.js, connecting.js, pulse.js, beat.js and (for the types) messages.js and emotions.js
+ * into a page of your own.
  *
  *     const stream = new EmotionStream({
  *       url: "wss://emotions.example.com",
@@ -19,6 +19,7 @@
  * times count.
  */
 import { Backlog } from "./backlog.js";
+import { Backoff, subprotocols } from "./connecting.js";
 import { every } from "./pulse.js";
 
 /** @typedef {import("./messages.js").Message} Message */
@@ -39,8 +40,6 @@ import { every } from "./pulse.js";
 
 const BACKLOG_S = 60;
 const MAX_GAP_S = 60; // that one `gap` may declare
-const FIRST_WAIT_MS = 250;
-const LONGEST_WAIT_MS = 8000;
 const STEADY_MS = 8000; // a connection that held for so long was a good one
 const TICK_MS = 1000;
 const KEEPALIVE_MS = 10_000;
@@ -62,7 +61,7 @@ export class EmotionStream {
   #seq = 0; // of the last event
   #stopped = false; // no more audio comes
   #stopSent = false;
-  #waitMs = FIRST_WAIT_MS;
+  #backoff = new Backoff();
   #triedAt = 0;
   #openedAt = 0;
   #saidAt = 0;
@@ -107,9 +106,7 @@ export class EmotionStream {
     if (this.#state.name !== "idle" && this.#state.name !== "waiting") return;
     clearTimeout(this.#retry);
     this.#rest ??= every(TICK_MS, () => this.#watch());
-    const protocols = ["emotion.v1"];
-    if (this.token) protocols.push(`bearer.${base64url(this.token)}`);
-    const socket = (this.#socket = new WebSocket(this.url, protocols));
+    const socket = (this.#socket = new WebSocket(this.url, subprotocols(this.token)));
     this.#fatal = this.#summary = null;
     this.#unansweredSince = 0;
     this.#triedAt = performance.now();
@@ -257,17 +254,15 @@ export class EmotionStream {
   }
 
   /**
-   * Tries again after a random part of a doubling time, so that a thousand pages do not come back at
-   * once.
+   * Tries again, later from time to time.
    *
    * @param {string} code
    * @param {string} reason
    */
   #again(code, reason) {
     const held = this.#state.name === "open" && performance.now() - this.#openedAt > STEADY_MS;
-    if (held || code === "forgotten") this.#waitMs = FIRST_WAIT_MS;
-    const waitMs = Math.round(this.#waitMs * Math.random());
-    this.#waitMs = Math.min(2 * this.#waitMs, LONGEST_WAIT_MS);
+    if (held || code === "forgotten") this.#backoff.reset();
+    const waitMs = this.#backoff.next();
     this.#retry = Number(setTimeout(() => this.open(), waitMs));
     this.#enter({ name: "waiting", code, reason, waitMs });
   }
@@ -301,10 +296,4 @@ export class EmotionStream {
 function randomId() {
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** @param {string} text as a subprotocol may carry it */
-function base64url(text) {
-  const binary = String.fromCharCode(...new TextEncoder().encode(text));
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
