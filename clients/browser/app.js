@@ -2,7 +2,8 @@
 import { SourceError, openMicrophone, openRecording } from "./capture.js";
 import { EmotionStream } from "./client.js";
 import { Secret } from "./dom.js";
-import { Announcer, History, Playhead } from "./past.js";
+import { History, Narrator, Playhead } from "./past.js";
+import { every } from "./pulse.js";
 import { Scroll } from "./scroll.js";
 import { Timeline } from "./timeline.js";
 import { trouble } from "./troubles.js";
@@ -14,6 +15,7 @@ import { View, sounds } from "./view.js";
 const HOP_S = 0.5;
 const LAST_RESULTS_MS = 5000; // for what is left after `stop`
 const PAUSED_MS = 2000; // without a frame: the browser may have held the microphone back
+const STARVED_MS = 4000; // without a frame, while the page is in front
 const SETTLED_MS = 1000; // in which frames that are only late have come
 /** Troubles that a connection mends by being there. */
 const PASSING = ["at_capacity", "unreachable", "broken", "draining", "forgotten"];
@@ -21,7 +23,7 @@ const PASSING = ["at_capacity", "unreachable", "broken", "draining", "forgotten"
 const view = new View();
 const history = new History();
 const playhead = new Playhead();
-const announcer = new Announcer();
+const narrator = new Narrator();
 const token = new Secret("emotion-monitor.token");
 const scroll = new Scroll(new Timeline(view.canvas, history), view, playhead);
 
@@ -46,6 +48,9 @@ class Run {
     this.sessions = 0;
     this.skipped = 0;
     this.ended = false;
+    this.starved = false;
+    this.left = false;
+    this.rest = () => {};
     /** @type {Promise<void> | null} */
     this.ending = null;
     this.stream = new EmotionStream({
@@ -67,15 +72,31 @@ class Run {
       onEnd: (code) => void this.end(code === "finished" ? null : code),
       onMute: (muted) => (muted ? show("muted") : clear(["muted"])),
     });
+    this.heardAt = performance.now();
+    this.rest = every(1000, () => this.#look());
     view.phase("running", described(source));
     view.word("none", "listening", "…", "the first estimate comes after a second of sound");
     scroll.start();
   }
 
+  /** Says where no sound comes any more: "Live" would not be true. */
+  #look() {
+    const since = performance.now() - this.heardAt;
+    if (this.ended || this.starved || document.hidden || since < STARVED_MS) return;
+    this.starved = true;
+    if (this.stream.state.name === "open") view.connection("waiting", "No sound comes");
+    if (!shown) show("starved"); // that it is muted, for one, says more
+  }
+
   /** @param {Int16Array} frame */
   #frame(frame) {
     const now = performance.now();
-    if (this.heardAt > 0 && now - this.heardAt > PAUSED_MS) {
+    if (this.starved) {
+      this.starved = false;
+      clear(["starved"]);
+      if (this.stream.state.name === "open") view.connection("open", "Connected");
+    }
+    if (this.samples > 0 && now - this.heardAt > PAUSED_MS) {
       const before = this.missingS;
       setTimeout(() => this.#paused(this.missingS - before), SETTLED_MS);
     }
@@ -101,7 +122,7 @@ class Run {
    */
   #hear(message, originS) {
     history.record(message);
-    view.save.disabled = false;
+    view.saves(history.shortness);
     if (message.type === "started") this.#started(message, originS);
     else if (message.type === "warning" && message.code === "skipped_windows") {
       this.skipped += message.count ?? 0;
@@ -110,11 +131,11 @@ class Run {
       const moment = history.add(message, this.sinceS + originS, HOP_S);
       view.judged(moment);
       const { label } = moment;
-      const said = announcer.hear(label ? `It ${sounds(label)} ${label}` : "Silence", now);
+      const said = narrator.hear(label ? `It ${sounds(label)} ${label}` : "Silence", now);
       if (said) view.announce(said);
       const behindMs = Math.max(0, (playhead.at(now) - moment.toS) * 1000);
       const skipped = this.skipped > 0 ? ` · ${this.skipped} windows skipped` : "";
-      view.connection("open", `Live · answers after ${behind(behindMs)}${skipped}`);
+      if (!this.starved) view.connection("open", `Live · answers after ${behind(behindMs)}${skipped}`);
       scroll.news();
     }
   }
@@ -160,6 +181,13 @@ class Run {
     }
   }
 
+  /** The page goes away: at once, and so that whoever comes back to it finds no trouble. */
+  leave() {
+    this.left = true;
+    void this.end();
+    this.stream.close(); // its slot is free for others
+  }
+
   /**
    * No more sound: what is left is judged, then the page rests.
    *
@@ -177,14 +205,20 @@ class Run {
    */
   async #end(code, detail) {
     this.ended = true;
+    this.rest();
     this.source.close();
-    clear([...PASSING, "muted"]);
+    clear([...PASSING, "muted", "starved"]);
     if (code) show(code, detail);
     const late = new Promise((resolve) => setTimeout(resolve, LAST_RESULTS_MS, null));
     const summary = await Promise.race([this.stream.stop(), late]);
     this.stream.close();
     scroll.stop();
     run = null;
+    clear(PASSING); // of what was tried meanwhile
+    const { unjudgedS } = this.stream;
+    if (!summary && !code && !this.left && unjudgedS >= 1) {
+      show("unjudged", `${Math.round(unjudgedS)} s were not judged`);
+    }
     view.phase("idle");
     view.connection("idle", "Not connected");
     if (summary) view.announce(`Stopped after ${Math.round(summary.audio_s)} seconds`);
@@ -200,9 +234,9 @@ let facts = {};
 async function start(open) {
   lastSource = open;
   const mine = ++attempts;
-  await run?.end();
-  if (mine !== attempts) return;
   clear();
+  await run?.end(); // what it has to say stays
+  if (mine !== attempts) return;
   view.phase("busy");
   try {
     const source = await open();
@@ -246,7 +280,7 @@ function listenTo(file) {
 }
 
 function saveLog() {
-  const blob = new Blob([JSON.stringify(history.log, null, 1)], { type: "application/json" });
+  const blob = new Blob([JSON.stringify(history.saved(), null, 1)], { type: "application/json" });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = "emotions.json";
@@ -311,9 +345,6 @@ document.ondrop = (event) => {
   listenTo(event.dataTransfer?.files[0]);
 };
 addEventListener("online", () => run?.stream.open());
-addEventListener("pagehide", () => {
-  void run?.end(); // by this page's wish: who comes back to it finds no trouble
-  run?.stream.close(); // its slot is free for others at once
-});
+addEventListener("pagehide", () => run?.leave());
 view.phase("idle");
 void ask();

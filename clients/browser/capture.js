@@ -2,6 +2,7 @@
  * Where sound comes from: a microphone or a recording, as frames of int16. No DOM beyond the Web Audio
  * API.
  */
+import { every } from "./pulse.js";
 import { Framer, MAX_RATE, mixed, reducedBy } from "./reduce.js";
 
 /**
@@ -21,6 +22,9 @@ import { Framer, MAX_RATE, mixed, reducedBy } from "./reduce.js";
  */
 
 export const MAX_FILE_BYTES = 64 * 2 ** 20;
+export const MAX_RECORDING_S = 2 * 3600;
+const MAX_DECODED_BYTES = 512 * 2 ** 20; // a small file may hold days
+const LENGTH_MS = 3000; // for the browser to tell how long a file plays
 const USUAL_RATE = 48_000;
 const TICK_MS = 50;
 /** @type {Record<string, string>} */
@@ -80,7 +84,11 @@ function microphone(media, context) {
   const [track] = media.getAudioTracks();
   const node = new AudioWorkletNode(context, "capture");
   const input = context.createMediaStreamSource(media);
-  const goOn = () => document.visibilityState === "visible" && context.resume();
+  const goOn = () => {
+    if (context.state === "running" || context.state === "closed") return;
+    // Refused while a call on the same phone has the sound: its end is another change of the state.
+    if (document.visibilityState === "visible") context.resume().catch(() => {});
+  };
   return {
     sampleRate: Math.round(context.sampleRate / reducedBy(context.sampleRate)),
     name: track.label || "microphone",
@@ -89,7 +97,11 @@ function microphone(media, context) {
       node.port.onmessage = ({ data }) => onFrame(data);
       track.onended = () => onEnd("unplugged");
       track.onmute = () => onMute(true);
-      track.onunmute = () => onMute(false);
+      track.onunmute = () => {
+        onMute(false);
+        goOn();
+      };
+      context.onstatechange = goOn;
       document.addEventListener("visibilitychange", goOn); // phones pause what is not in front
       // It gives silence to the speakers: browsers run only what leads there.
       input.connect(node).connect(context.destination);
@@ -97,6 +109,7 @@ function microphone(media, context) {
     close() {
       document.removeEventListener("visibilitychange", goOn);
       node.port.onmessage = track.onended = track.onmute = track.onunmute = null;
+      context.onstatechange = null;
       track.stop();
       void context.close();
     },
@@ -112,6 +125,7 @@ function microphone(media, context) {
  */
 export async function openRecording(file) {
   if (file.size > MAX_FILE_BYTES) throw new SourceError("large", file.name);
+  if ((await playedS(file)) > MAX_RECORDING_S) throw new SourceError("long", file.name);
   const bytes = await file.arrayBuffer();
   const declared = declaredRate(new DataView(bytes)) ?? USUAL_RATE;
   const rate = declared >= 8000 && declared <= MAX_RATE ? declared : USUAL_RATE;
@@ -123,8 +137,33 @@ export async function openRecording(file) {
     throw new SourceError("unreadable", file.name);
   }
   if (audio.length === 0) throw new SourceError("empty", file.name);
+  const decoded = audio.length * audio.numberOfChannels * Float32Array.BYTES_PER_ELEMENT;
+  if (decoded > MAX_DECODED_BYTES || audio.duration > MAX_RECORDING_S) {
+    throw new SourceError("long", file.name);
+  }
   const channels = Array.from({ length: audio.numberOfChannels }, (_, i) => audio.getChannelData(i));
   return recording(file.name, mixed(channels), rate);
+}
+
+/**
+ * How long a file plays, known before it is decoded; NaN where the browser does not tell.
+ *
+ * @param {File} file
+ * @returns {Promise<number>}
+ */
+async function playedS(file) {
+  const player = new Audio();
+  player.preload = "metadata";
+  const url = URL.createObjectURL(file);
+  await new Promise((done) => {
+    player.onloadedmetadata = player.onerror = done;
+    setTimeout(done, LENGTH_MS);
+    player.src = url;
+  });
+  const { duration } = player;
+  player.removeAttribute("src");
+  URL.revokeObjectURL(url);
+  return Number.isFinite(duration) ? duration : NaN; // a stream that was recorded may have no end
 }
 
 /**
@@ -134,7 +173,7 @@ export async function openRecording(file) {
  * @returns {Source}
  */
 function recording(name, samples, sampleRate) {
-  let timer = 0;
+  let rest = () => {};
   return {
     sampleRate,
     name,
@@ -143,21 +182,19 @@ function recording(name, samples, sampleRate) {
       const framer = new Framer(sampleRate, onFrame);
       const began = performance.now();
       let sent = 0;
-      // By the clock, not by the tick: a tab in the background ticks once a second or less.
-      timer = Number(
-        setInterval(() => {
-          const elapsedS = (performance.now() - began) / 1000;
-          const due = Math.min(samples.length, Math.floor(elapsedS * sampleRate));
-          framer.feed(samples.subarray(sent, due));
-          sent = due;
-          if (sent < samples.length) return;
-          clearInterval(timer);
-          if (framer.filled > 0) onFrame(framer.frame.slice(0, framer.filled));
-          onEnd("finished");
-        }, TICK_MS),
-      );
+      // By the clock, not by the tick: a busy page hears several at once.
+      rest = every(TICK_MS, () => {
+        const elapsedS = (performance.now() - began) / 1000;
+        const due = Math.min(samples.length, Math.floor(elapsedS * sampleRate));
+        framer.feed(samples.subarray(sent, due));
+        sent = due;
+        if (sent < samples.length) return;
+        rest();
+        if (framer.filled > 0) onFrame(framer.frame.slice(0, framer.filled));
+        onEnd("finished");
+      });
     },
-    close: () => clearInterval(timer),
+    close: () => rest(),
   };
 }
 

@@ -1,6 +1,7 @@
 /**
  * The protocol for a page: audio in, emotions out, over connections that may break. No DOM; copy this
- * file, backlog.js and (for the types) messages.js and emotions.js into a page of your own.
+ * file, backlog.js, connecting.js, pulse.js, beat.js and (for the types) messages.js and emotions.js
+ * into a page of your own.
  *
  *     const stream = new EmotionStream({
  *       url: "wss://emotions.example.com",
@@ -18,6 +19,8 @@
  * times count.
  */
 import { Backlog } from "./backlog.js";
+import { Backoff, subprotocols } from "./connecting.js";
+import { every } from "./pulse.js";
 
 /** @typedef {import("./messages.js").Message} Message */
 /** @typedef {import("./messages.js").Summary} Summary */
@@ -37,8 +40,6 @@ import { Backlog } from "./backlog.js";
 
 const BACKLOG_S = 60;
 const MAX_GAP_S = 60; // that one `gap` may declare
-const FIRST_WAIT_MS = 250;
-const LONGEST_WAIT_MS = 8000;
 const STEADY_MS = 8000; // a connection that held for so long was a good one
 const TICK_MS = 1000;
 const KEEPALIVE_MS = 10_000;
@@ -60,13 +61,13 @@ export class EmotionStream {
   #seq = 0; // of the last event
   #stopped = false; // no more audio comes
   #stopSent = false;
-  #waitMs = FIRST_WAIT_MS;
+  #backoff = new Backoff();
   #triedAt = 0;
   #openedAt = 0;
   #saidAt = 0;
   #unansweredSince = 0; // 0: nothing was sent since the server was last heard
   #retry = 0;
-  #tick = 0;
+  /** @type {(() => void) | null} */ #rest = null;
 
   /**
    * @param {object} options
@@ -95,14 +96,17 @@ export class EmotionStream {
     return this.#state;
   }
 
+  /** Seconds of sound that were given, and for which no result came. */
+  get unjudgedS() {
+    return (this.backlog.end - this.#judged) / this.second;
+  }
+
   /** Connects, now: also where it waits to do so. */
   open() {
     if (this.#state.name !== "idle" && this.#state.name !== "waiting") return;
     clearTimeout(this.#retry);
-    if (!this.#tick) this.#tick = Number(setInterval(() => this.#watch(), TICK_MS));
-    const protocols = ["emotion.v1"];
-    if (this.token) protocols.push(`bearer.${base64url(this.token)}`);
-    const socket = (this.#socket = new WebSocket(this.url, protocols));
+    this.#rest ??= every(TICK_MS, () => this.#watch());
+    const socket = (this.#socket = new WebSocket(this.url, subprotocols(this.token)));
     this.#fatal = this.#summary = null;
     this.#unansweredSince = 0;
     this.#triedAt = performance.now();
@@ -250,17 +254,15 @@ export class EmotionStream {
   }
 
   /**
-   * Tries again after a random part of a doubling time, so that a thousand pages do not come back at
-   * once.
+   * Tries again, later from time to time.
    *
    * @param {string} code
    * @param {string} reason
    */
   #again(code, reason) {
     const held = this.#state.name === "open" && performance.now() - this.#openedAt > STEADY_MS;
-    if (held || code === "forgotten") this.#waitMs = FIRST_WAIT_MS;
-    const waitMs = Math.round(this.#waitMs * Math.random());
-    this.#waitMs = Math.min(2 * this.#waitMs, LONGEST_WAIT_MS);
+    if (held || code === "forgotten") this.#backoff.reset();
+    const waitMs = this.#backoff.next();
     this.#retry = Number(setTimeout(() => this.open(), waitMs));
     this.#enter({ name: "waiting", code, reason, waitMs });
   }
@@ -277,7 +279,7 @@ export class EmotionStream {
   #end(state) {
     this.#abandon();
     clearTimeout(this.#retry);
-    clearInterval(this.#tick);
+    this.#rest?.();
     this.#stopped = true;
     this.#enter(state);
     for (const resolve of this.#stopping.splice(0)) resolve(this.#summary);
@@ -294,10 +296,4 @@ export class EmotionStream {
 function randomId() {
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** @param {string} text as a subprotocol may carry it */
-function base64url(text) {
-  const binary = String.fromCharCode(...new TextEncoder().encode(text));
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }

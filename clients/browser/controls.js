@@ -35,7 +35,6 @@ export class Controls {
       radio.onchange = () => this.#set({ which: /** @type {Choice["which"]} */ (radio.value) });
     }
     for (const radio of radios("view")) radio.onchange = () => this.#show(radio.value);
-    document.addEventListener("keydown", (event) => this.#key(event));
   }
 
   /** Every live call again. */
@@ -119,16 +118,6 @@ export class Controls {
     for (const [sound, { button }] of this.#sounds) {
       button.setAttribute("aria-pressed", String(this.choice.sounds.has(sound)));
     }
-  }
-
-  /** `/` goes to the search, as on many pages. @param {KeyboardEvent} event */
-  #key(event) {
-    const { target, key, ctrlKey, metaKey, altKey } = event;
-    if (key !== "/" || ctrlKey || metaKey || altKey) return;
-    if (target instanceof HTMLInputElement && target.type !== "radio") return;
-    if (document.querySelector("dialog[open]")) return;
-    event.preventDefault();
-    this.#search.focus();
   }
 }
 

@@ -5,6 +5,7 @@
  * what came since the last cursor. Delivery is at least once: an event that comes again is known by its
  * `id` and left out. What the server does not have any more comes as a `gap`.
  */
+import { Backoff, subprotocols } from "./connecting.js";
 
 /**
  * One message of the server, as JSON has it: whoever uses a field looks at its type first.
@@ -28,9 +29,6 @@
  * @property {string} [since] the last known cursor; without it all that the server still has comes first
  */
 
-const PROTOCOL = "emotion.v1";
-const FIRST_MS = 250;
-const LONGEST_MS = 8_000;
 /** For a handshake. */
 const PATIENCE_MS = 10_000;
 /** A page cannot ping: after so long without a word the connection is made anew, in case it is dead. */
@@ -42,27 +40,6 @@ const BEGINNING = "0-0";
 /** Close codes (1006: none came) after which the server, or another node, may answer again. */
 const PASSING_CODES = [1000, 1001, 1005, 1006, 1011, 1012, 1013];
 const PASSING_ERRORS = ["at_capacity", "internal", "idle"];
-
-/** Waits that double, each a random part of what it may be: a thousand pages do not come at once. */
-export class Backoff {
-  #most = FIRST_MS;
-
-  /** @param {() => number} chance from 0 to 1, evenly */
-  constructor(chance = Math.random) {
-    this.chance = chance;
-  }
-
-  /** @returns {number} milliseconds to wait before the next attempt */
-  next() {
-    const most = this.#most;
-    this.#most = Math.min(2 * most, LONGEST_MS);
-    return most * this.chance();
-  }
-
-  reset() {
-    this.#most = FIRST_MS;
-  }
-}
 
 /** The last ids; the one that was not seen for longest is forgotten first. */
 export class Memory {
@@ -81,19 +58,6 @@ export class Memory {
       this.#ids.delete(/** @type {string} */ (this.#ids.keys().next().value));
     return !known;
   }
-}
-
-/**
- * The subprotocols that carry a token: browsers cannot set headers.
- *
- * @param {string} token empty where there is none
- * @returns {string[]}
- */
-export function subprotocols(token) {
-  if (!token) return [PROTOCOL];
-  const bytes = String.fromCharCode(...new TextEncoder().encode(token));
-  const base64 = btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-  return [PROTOCOL, `bearer.${base64}`];
 }
 
 export class Monitor {

@@ -81,6 +81,19 @@ export class History {
     this.forgotten += many;
   }
 
+  /** The log for a file, which says itself where it does not begin with the beginning. */
+  saved() {
+    if (this.forgotten === 0) return this.log;
+    return [{ type: "forgotten", count: this.forgotten, message: this.shortness }, ...this.log];
+  }
+
+  /** That the log has lost something, in words; empty where it has not. */
+  get shortness() {
+    if (this.forgotten === 0) return "";
+    const [lost, most] = [this.forgotten, MAX_LOG].map((n) => n.toLocaleString("en"));
+    return `Only the last messages are kept, ${most} at most: ${lost} older ones are not in the file.`;
+  }
+
   /**
    * @param {number} atS
    * @returns {Moment | undefined} what was judged then
@@ -128,7 +141,7 @@ export class Playhead {
 }
 
 /** What a screen reader is told: a change that lasts, and not one on the heels of another. */
-export class Announcer {
+export class Narrator {
   #said = "";
   #candidate = "";
   #sinceS = 0;

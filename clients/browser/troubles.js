@@ -49,6 +49,12 @@ const KNOWN = {
     "The system or a key on the device holds its sound back. Listening goes on when it is given again.",
     null,
   ],
+  starved: [
+    "No sound comes",
+    "The system or another program may hold the microphone. Listening goes on when it is given again; " +
+      "if it is not, stop and start again.",
+    null,
+  ],
   paused: [
     "Listening was paused in the background",
     "The browser stopped the microphone while the tab was hidden, so that time is missing. Keep the " +
@@ -60,6 +66,13 @@ const KNOWN = {
     "It takes files up to 64 MB. Longer ones: emotion-client file PATH, on a machine with the package.",
     null,
   ],
+  long: [
+    "The recording is too long for this page",
+    "It takes up to two hours, and 512 MB once decoded. Longer ones: emotion-client file PATH, on a " +
+      "machine with the package.",
+    null,
+  ],
+  unjudged: ["The last of the sound was not judged", "There was no connection in time to send it.", null],
   unreadable: [
     "The file cannot be read as sound",
     "Expected WAV, FLAC, MP3, OGG or M4A. Convert it, or try another one.",

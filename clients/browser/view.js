@@ -1,56 +1,46 @@
 /** The page's elements, and what is said in them; it decides nothing. */
+import { find, write } from "./dom.js";
 import { EMOTIONS, SIGNS } from "./emotions.js";
 import { percent } from "./format.js";
 
 /** @typedef {import("./past.js").Moment} Moment */
 /** @typedef {import("./troubles.js").Trouble} Trouble */
 
-/**
- * @template {HTMLElement} T
- * @param {string} id
- * @param {new () => T} kind
- * @returns {T}
- */
-function element(id, kind) {
-  const found = document.getElementById(id);
-  if (!(found instanceof kind)) throw new Error(`index.html has no #${id}`);
-  return found;
-}
-
 const WAYS = { microphone: "Try again", retry: "Try now", token: "" };
 
 export class View {
-  main = element("main", HTMLElement);
-  microphone = element("microphone", HTMLButtonElement);
-  stop = element("stop", HTMLButtonElement);
-  file = element("file", HTMLInputElement);
-  save = element("save", HTMLButtonElement);
-  way = element("way", HTMLButtonElement);
-  dismiss = element("dismiss", HTMLButtonElement);
-  tokenForm = element("token-form", HTMLFormElement);
-  token = element("token", HTMLInputElement);
-  canvas = element("timeline", HTMLCanvasElement);
-  drop = element("drop", HTMLElement);
-  #connection = element("connection", HTMLElement);
-  #connectionText = element("connection-text", HTMLElement);
-  #trouble = element("trouble", HTMLElement);
-  #sign = element("sign", HTMLElement);
-  #lead = element("lead", HTMLElement);
-  #emotion = element("emotion", HTMLElement);
-  #sure = element("sure", HTMLElement);
-  #choice = element("choice", HTMLElement);
-  #source = element("source", HTMLElement);
-  #sourceText = element("source-text", HTMLElement);
-  #level = element("level", HTMLElement);
-  #readout = element("readout", HTMLElement);
-  #announcement = element("announcement", HTMLElement);
-  #about = element("about", HTMLElement);
+  main = find(document, "#main", HTMLElement);
+  microphone = find(document, "#microphone", HTMLButtonElement);
+  stop = find(document, "#stop", HTMLButtonElement);
+  file = find(document, "#file", HTMLInputElement);
+  save = find(document, "#save", HTMLButtonElement);
+  way = find(document, "#way", HTMLButtonElement);
+  dismiss = find(document, "#dismiss", HTMLButtonElement);
+  tokenForm = find(document, "#token-form", HTMLFormElement);
+  token = find(document, "#token", HTMLInputElement);
+  canvas = find(document, "#timeline", HTMLCanvasElement);
+  drop = find(document, "#drop", HTMLElement);
+  #connection = find(document, "#connection", HTMLElement);
+  #connectionText = find(document, "#connection-text", HTMLElement);
+  #trouble = find(document, "#trouble", HTMLElement);
+  #sign = find(document, "#sign", HTMLElement);
+  #lead = find(document, "#lead", HTMLElement);
+  #emotion = find(document, "#emotion", HTMLElement);
+  #sure = find(document, "#sure", HTMLElement);
+  #choice = find(document, "#choice", HTMLElement);
+  #source = find(document, "#source", HTMLElement);
+  #sourceText = find(document, "#source-text", HTMLElement);
+  #level = find(document, "#level", HTMLElement);
+  #readout = find(document, "#readout", HTMLElement);
+  #forgotten = find(document, "#forgotten", HTMLElement);
+  #announcement = find(document, "#announcement", HTMLElement);
+  #about = find(document, "#about", HTMLElement);
   /** @type {{item: HTMLElement, share: HTMLElement}[]} */
   #bars = [];
   #held = false; // whether the focus is on what is about to go
 
   constructor() {
-    const list = element("bars", HTMLElement);
+    const list = find(document, "#bars", HTMLElement);
     for (const name of EMOTIONS) {
       const item = document.createElement("li");
       item.dataset.emotion = name;
@@ -67,7 +57,7 @@ export class View {
       this.#bars.push({ item, share: part("share") });
       list.append(item);
     }
-    element("server", HTMLElement).textContent = location.host;
+    find(document, "#server", HTMLElement).textContent = location.host;
     this.forget();
   }
 
@@ -130,6 +120,13 @@ export class View {
     this.#announcement.textContent = text;
   }
 
+  /** There is something to save. @param {string} shortness what the file will not have */
+  saves(shortness) {
+    this.save.disabled = false;
+    this.#forgotten.hidden = !shortness;
+    write(this.#forgotten, shortness);
+  }
+
   // --- how it is going ---
 
   /**
@@ -166,8 +163,8 @@ export class View {
     this.#trouble.hidden = !trouble;
     this.#trouble.dataset.code = trouble?.code ?? "";
     if (!trouble) return;
-    element("trouble-title", HTMLElement).textContent = trouble.title;
-    element("trouble-text", HTMLElement).textContent = trouble.text;
+    find(document, "#trouble-title", HTMLElement).textContent = trouble.title;
+    find(document, "#trouble-text", HTMLElement).textContent = trouble.text;
     this.tokenForm.hidden = trouble.way !== "token";
     this.way.hidden = !trouble.way || trouble.way === "token";
     this.way.textContent = trouble.way ? WAYS[trouble.way] : "";

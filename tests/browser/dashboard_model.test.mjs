@@ -31,6 +31,7 @@ before(async () => {
     globalThis.modules = {
       ...(await import("/calls.js")),
       ...(await import("/history.js")),
+      ...(await import("/connecting.js")),
       ...(await import("/monitor.js")),
       ...(await import("/order.js")),
     };

@@ -120,6 +120,21 @@ test("what begins while the last results are waited for is what the page listens
   await page.close();
 });
 
+test("sound that cannot be sent any more after a stop is said not to be judged", LIMIT, async () => {
+  const { page } = await listening();
+  line.port = 1; // nobody answers there
+  line.cut();
+  await page.evaluate(() => new Promise((done) => setTimeout(done, 2500))); // of which sound is left
+  await page.click("#stop");
+  await page.waitForSelector("#trouble[data-code=unjudged]:visible");
+  assert.match(await page.textContent("#trouble-text"), /[1-9]\d* s were not judged/);
+  line.port = server.port;
+  await page.click("#microphone");
+  await page.waitForSelector("#stop:visible");
+  assert.equal(await page.isVisible("#trouble"), false);
+  await page.close();
+});
+
 /** The log, as the page saves it. */
 async function saved(page) {
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);

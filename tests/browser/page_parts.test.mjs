@@ -343,11 +343,15 @@ test("hours of listening keep no more than minutes do", LIMIT, async () => {
       for (const name in most) most[name] = Math.max(most[name], history[name].length);
     }
     const limits = { moments: MAX_MOMENTS, breaks: MAX_BREAKS, log: MAX_LOG };
-    return [most, limits, history.log.length + history.forgotten];
+    const fresh = new History();
+    fresh.record({ type: "started" });
+    return [most, limits, history.forgotten, history.saved(), fresh.saved(), fresh.shortness];
   });
-  const [most, limits, recorded] = sizes;
+  const [most, limits, forgotten, [head, ...rest], whole, shortness] = sizes;
   for (const name in limits) assert.ok(most[name] <= limits[name], `${name}: ${most[name]}`);
-  assert.equal(recorded, 12 * 3600 * 4);
+  assert.deepEqual([head.type, head.count], ["forgotten", forgotten]); // a file that is short says so
+  assert.equal(head.count + rest.length, 12 * 3600 * 4);
+  assert.deepEqual([whole, shortness], [[{ type: "started" }], ""]);
 });
 
 test("a window that the server skipped leaves no hole where the next heard the same; breaks do",
@@ -378,12 +382,12 @@ test("a window that the server skipped leaves no hole where the next heard the s
 test("a screen reader is told what lasts, and not one thing on the heels of another",
   LIMIT, async () => {
   const said = await page.evaluate(async () => {
-    const { Announcer } = await import("/past.js");
-    const announcer = new Announcer(2, 6);
+    const { Narrator } = await import("/past.js");
+    const narrator = new Narrator(2, 6);
     const said = [];
     for (let s = 0; s < 30; s += 0.5) {
       const text = s < 5 ? "Sounds calm" : s % 2 < 1 && s < 12 ? "Sounds sad" : "Sounds angry";
-      const news = announcer.hear(text, s);
+      const news = narrator.hear(text, s);
       if (news) said.push([s, news]);
     }
     return said;

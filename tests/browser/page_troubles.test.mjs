@@ -164,12 +164,33 @@ test("a microphone that the browser pauses is missed, one that a busy page hears
   });
   await wait(1500);
   assert.equal(await page.isVisible("#trouble"), false);
-  await page.evaluate(() => globalThis.context.suspend());
-  await wait(3000);
-  await page.evaluate(() => globalThis.context.resume());
+  await page.evaluate(() => {
+    globalThis.context.resume = () => Promise.reject(new Error("the system holds it"));
+    return globalThis.context.suspend();
+  });
+  await page.waitForSelector("#trouble[data-code=starved]:visible");
+  assert.equal(await page.textContent("#connection-text"), "No sound comes");
+  await page.evaluate(() => {
+    delete globalThis.context.resume;
+    return globalThis.context.resume();
+  });
   await page.waitForSelector("#trouble[data-code=paused]:visible");
+  const count = ear.events.length;
+  await page.evaluate(() => globalThis.context.suspend()); // and nobody asks for it to go on
+  await until(() => ear.events.length > count + 2);
   await page.click("#stop");
   await page.waitForSelector("#microphone:visible");
+  await page.close();
+});
+
+test("a recording goes on where the browser holds the page's own timers back", LIMIT, async () => {
+  const page = await browser.newPage();
+  await page.addInitScript(() => (globalThis.setInterval = () => 0)); // as good as in a hidden tab
+  const ear = new Ear(page);
+  await page.goto(server.url);
+  await page.setInputFiles("#file", await sound("speech", "hidden.wav", "3"));
+  await until(() => ear.heard.some(({ type }) => type === "summary"));
+  assert.ok(ear.events.length > 0);
   await page.close();
 });
 
@@ -180,6 +201,42 @@ test("what is not sound, and what holds none, is said to be so", LIMIT, async ()
   await page.waitForSelector("#trouble:visible");
   assert.match(await page.textContent("#trouble-text"), /WAV, FLAC.*words\.wav/);
   assert.deepEqual(await violations(page), []);
+  await page.close();
+});
+
+test("a recording that is small and would take hours is refused before it is decoded", LIMIT, async () => {
+  const page = await browser.newPage();
+  await page.addInitScript(() => {
+    OfflineAudioContext.prototype.decodeAudioData = () => (globalThis.decoded = true);
+  });
+  await page.goto(server.url);
+  const seconds = 2 * 3600 + 1;
+  const head = Buffer.alloc(44); // 8 bits, 8 kHz
+  head.write("RIFF", 0);
+  head.writeUInt32LE(36 + 8000 * seconds, 4);
+  head.write("WAVEfmt ", 8);
+  [16, 8000, 8000].forEach((n, i) => head.writeUInt32LE(n, [16, 24, 28][i]));
+  [1, 1, 1, 8].forEach((n, i) => head.writeUInt16LE(n, [20, 22, 32, 34][i]));
+  head.write("data", 36);
+  head.writeUInt32LE(8000 * seconds, 40);
+  writeFileSync(`${folder}/long.wav`, Buffer.concat([head, Buffer.alloc(8000 * seconds, 128)]));
+  await page.setInputFiles("#file", `${folder}/long.wav`);
+  await page.waitForSelector("#trouble[data-code=long]:visible");
+  assert.match(await page.textContent("#trouble-text"), /two hours.*emotion-client file.*long\.wav/);
+  assert.equal(await page.evaluate(() => globalThis.decoded), undefined);
+  await page.close();
+});
+
+test("a recording that decodes to more than the page holds is refused", LIMIT, async () => {
+  const page = await browser.newPage();
+  await page.addInitScript(() => {
+    const length = 2 ** 26 + 1;
+    OfflineAudioContext.prototype.decodeAudioData = async () =>
+      ({ length, numberOfChannels: 2, duration: 1400 });
+  });
+  await page.goto(server.url);
+  await page.setInputFiles("#file", await sound("speech", "wide.wav", "1"));
+  await page.waitForSelector("#trouble[data-code=long]:visible");
   await page.close();
 });
 
