@@ -12,7 +12,7 @@ from clients.analyze.command import analyze as analyze_recordings
 from clients.connect import DEFAULT_URL, Access
 from clients.display import displayed
 from clients.load import Load, run_load
-from clients.microphone import list_microphones
+from clients.microphone import Microphone, list_microphones
 from clients.monitor import showing
 from clients.options import (
     Adapt,
@@ -88,7 +88,7 @@ def file(
     """Streams a recording to a server, at the pace it was spoken, and shows emotions as they come."""
     pace = speed_of(speed)
     with open_recording(path, names(channels)) as recording:
-        start = _start(recording, analyze, window, hop, not no_vad, adapt, stream_id)
+        start = _start(recording, window, hop, not no_vad, adapt, stream_id, analyze)
         _tell(recording)
         access = Access(url, token, ca)
         with displayed(json, _title(recording), live=live) as display:
@@ -118,7 +118,7 @@ def mic(
     if list_devices:
         return _list_devices()
     with microphone_for(device, seconds, json, lines) as (microphone, display):
-        start = _spoken(microphone.sample_rate, window, hop, not no_vad, adapt, stream_id)
+        start = _start(microphone, window, hop, not no_vad, adapt, stream_id)
         frames = in_thread(microphone.portions())
         access = Access(url, token, ca)
         streaming = stream(frames, start, display, access=access, live=True, stop=microphone.stop)
@@ -155,11 +155,11 @@ def local(
         _refuse_for_microphone(channels=channels, analyze=analyze)
         engine = load_engine(model)
         with microphone_for(device, seconds, json, lines) as (microphone, display):
-            start = _spoken(microphone.sample_rate, window, hop, not no_vad, adapt, None)
+            start = _start(microphone, window, hop, not no_vad, adapt)
             judge_microphone(microphone, start, display, engine=engine)
         return
     with open_recording(path, names(channels)) as recording:
-        start = _start(recording, analyze, window, hop, not no_vad, adapt, None)
+        start = _start(recording, window, hop, not no_vad, adapt, analyze=analyze)
         engine = load_engine(model)
         _tell(recording)
         with displayed(json, _title(recording), live=live) as display:
@@ -234,51 +234,29 @@ app.command("analyze")(analyze_recordings)
 
 
 def _start(
-    recording: Recording,
-    analyze: str | None,
+    source: Recording | Microphone,
     window_s: float,
     hop_s: float,
     vad: bool,
     adapt: bool,
-    stream_id: str | None,
+    stream_id: str | None = None,
+    analyze: str | None = None,
 ) -> Start:
-    """The stream's configuration.
+    """The stream's configuration; a microphone has one channel.
 
     Raises:
         MessageError: a value is out of range.
     """
+    named = {"channels": source.channels} if isinstance(source, Recording) else {}
     return start_from(
         stream_id=stream_id,
-        sample_rate=recording.sample_rate,
-        channels=recording.channels,
+        sample_rate=source.sample_rate,
         analyze=names(analyze),
         window_s=window_s,
         hop_s=hop_s,
         vad=vad,
         adapt=adapt,
-    )
-
-
-def _spoken(
-    sample_rate: int,
-    window_s: float,
-    hop_s: float,
-    vad: bool,
-    adapt: bool,
-    stream_id: str | None,
-) -> Start:
-    """A microphone's configuration.
-
-    Raises:
-        MessageError: a value is out of range.
-    """
-    return start_from(
-        stream_id=stream_id,
-        sample_rate=sample_rate,
-        window_s=window_s,
-        hop_s=hop_s,
-        vad=vad,
-        adapt=adapt,
+        **named,
     )
 
 

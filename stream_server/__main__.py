@@ -22,6 +22,7 @@ from emotion.command_line import run
 from emotion.errors import ConfigurationError
 from stream_server import logs
 from stream_server.config import Config
+from stream_server.race import first_of, until
 from stream_server.server import CLOSE_TIMEOUT_S, Server, running
 from stream_server.settings import flag_of, load, settings
 from stream_server.tables import is_loopback
@@ -136,11 +137,7 @@ async def serve_until_signal(config: Config, again: Callable[[], Config]) -> Non
         log.info("listening on %s", server.url)
         await stop.wait()
         last_resort(config.drain_timeout_s + CLOSE_TIMEOUT_S + LAST_RESORT_S)
-        draining = asyncio.create_task(server.drain())
-        hurrying = asyncio.create_task(hurry.wait())
-        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-        hurrying.cancel()
-        draining.cancel()
+        await first_of(server.drain(), until(hurry))
 
 
 def on_signals(ask: Callable[[], None]) -> None:

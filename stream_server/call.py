@@ -284,7 +284,6 @@ class Call:
             self._publish_end(message)
         elif isinstance(message, Emotion | Silence):
             self._hub.publish(message)
-        if isinstance(message, Emotion | Silence):
             self._metrics.windows("inferred" if isinstance(message, Emotion) else "silent")
             self._metrics.latency_s.observe(message.latency_ms / 1000)
         elif isinstance(message, Warning) and message.code == "skipped_windows":

@@ -9,7 +9,7 @@ from emotion.errors import MessageError
 from emotion.messages import Start
 from stream_server.auth import Principal
 from stream_server.dialect import Audio, Close, Order, Token
-from stream_server.race import first_of
+from stream_server.race import first_of, until
 from stream_server.wire import Wire
 
 
@@ -89,7 +89,4 @@ class Opening:
         return isinstance(order, Token)
 
     async def _receive_unless_draining(self) -> str | bytes | None:
-        return await first_of(self._wire.connection.recv(), self._until_draining())
-
-    async def _until_draining(self) -> None:
-        await self._draining.wait()
+        return await first_of(self._wire.connection.recv(), until(self._draining))

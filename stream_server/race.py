@@ -31,6 +31,11 @@ async def first_of(*coroutines: Coroutine[Any, Any, T]) -> T:
         await _end(tasks)
 
 
+async def until(event: asyncio.Event) -> None:
+    """Waits for an event; to `first_of` it says nothing, where `Event.wait` would say True."""
+    await event.wait()
+
+
 def _ended(tasks: list[asyncio.Task[T]]) -> asyncio.Task[T]:
     return next(task for task in tasks if task.done())
 

@@ -39,7 +39,7 @@ from stream_server.config import Config
 from stream_server.connection import CLOSE_CODES
 from stream_server.dialect import Audio, Dialect, Native, Order
 from stream_server.opening import Opening
-from stream_server.race import first_of
+from stream_server.race import first_of, until
 from stream_server.wire import DeafError, Wire
 
 FRAMES_A_TURN: Final = 8
@@ -238,14 +238,11 @@ class Stream:
         """
         try:
             return await first_of(
-                self._send_all(call, number, seq), self._read(call, early), self._until_replaced()
+                self._send_all(call, number, seq), self._read(call, early), until(self._replaced)
             )
         finally:
             if self._watchdog is not None:
                 self._watchdog.cancel()
-
-    async def _until_replaced(self) -> None:
-        await self._replaced.wait()
 
     # --- the reader ---
 

@@ -107,10 +107,7 @@ def merged(hidden: Tensor, frames: int) -> Tensor:
     padded = torch.cat([hidden] + [hidden[:, -1:]] * (frames - 1), dim=1)
     end = hidden.shape[1]
     parts = [padded[:, first : end + first : frames] for first in range(frames)]
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total / frames
+    return sum(parts[1:], start=parts[0]) / frames
 
 
 def load_whisper(name: str) -> WhisperEncoder:

@@ -143,15 +143,14 @@ def open_output(out: Path, form: str) -> Iterator[Output]:
 
 def _make(form: str, parts: Sequence[Path]) -> Output:
     if form == "parquet":
-        from clients.analyze.parquet import Parquet
+        from clients.analyze.parquet import ParquetTable
 
-        return Parquet(*parts)
+        return Tables(ParquetTable, *parts)
     if form == "emotionml":
         from clients.analyze.emotionml import EmotionML
 
         return EmotionML(*parts)
-    makers: dict[str, Callable[..., Output]] = {"jsonl": JsonLines, "csv": Csv}
-    return makers[form](*parts)
+    return Tables(CsvTable, *parts) if form == "csv" else JsonLines(*parts)
 
 
 @contextmanager
@@ -193,12 +192,30 @@ class JsonLines:
         self._file.close()
 
 
-class Csv:
-    """Two tables: a row a window, and a row a channel of each recording."""
+class Table(Protocol):
+    """Takes one row after the other."""
 
-    def __init__(self, path: Path, summary: Path) -> None:
-        self._events = _Table(path, EVENT_COLUMNS)
-        self._summaries = _Table(summary, SUMMARY_COLUMNS)
+    def write(self, record: Record) -> None:
+        """The next row: a value for each of its columns."""
+
+    def close(self) -> None:
+        """That were all of them."""
+
+
+class Tables:
+    """Two tables: a row a window, and a row a channel of each recording.
+
+    Args:
+        table: makes one, of a path and the names of its columns.
+        path: of the windows'.
+        summary: of the recordings'.
+    """
+
+    def __init__(
+        self, table: Callable[[Path, Sequence[str]], Table], path: Path, summary: Path
+    ) -> None:
+        self._events = table(path, EVENT_COLUMNS)
+        self._summaries = table(summary, SUMMARY_COLUMNS)
         self._shown = ""
 
     def begin(self, found: Found, summary: Summary) -> None:
@@ -213,18 +230,23 @@ class Csv:
         pass
 
     def close(self) -> None:
-        self._events.file.close()
-        self._summaries.file.close()
+        self._events.close()
+        self._summaries.close()
 
 
-class _Table:
+class CsvTable:
+    """A table as CSV."""
+
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        self.file: IO[str] = path.open("w", encoding="utf-8", newline="")
-        self._writer = csv.DictWriter(self.file, columns, lineterminator="\n")
+        self._file: IO[str] = path.open("w", encoding="utf-8", newline="")
+        self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
         self._writer.writeheader()
 
     def write(self, record: Record) -> None:
         self._writer.writerow(record)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def event_record(shown: str, row: Row) -> Record:

@@ -4,15 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from clients.analyze.found import Found
-from clients.analyze.outputs import (
-    EVENT_COLUMNS,
-    SUMMARY_COLUMNS,
-    Record,
-    event_record,
-    summary_records,
-)
-from clients.analyze.rows import Row, Summary
+from clients.analyze.outputs import Record
 from emotion.errors import ConfigurationError
 
 GROUP: Final = 16_384  # rows that are written together: some 4 MiB
@@ -39,31 +31,9 @@ def check_parquet() -> None:
         ) from error
 
 
-class Parquet:
-    """Writes both tables in groups of rows."""
+class ParquetTable:
+    """A table as Parquet, written in groups of rows."""
 
-    def __init__(self, path: Path, summary: Path) -> None:
-        self._events = _Table(path, EVENT_COLUMNS)
-        self._summaries = _Table(summary, SUMMARY_COLUMNS)
-        self._shown = ""
-
-    def begin(self, found: Found, summary: Summary) -> None:
-        self._shown = found.shown
-        for record in summary_records(found.shown, summary):
-            self._summaries.write(record)
-
-    def row(self, row: Row) -> None:
-        self._events.write(event_record(self._shown, row))
-
-    def end(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self._events.close()
-        self._summaries.close()
-
-
-class _Table:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         import pyarrow
         import pyarrow.parquet
