@@ -1,6 +1,6 @@
 """How good a recipe is where nothing is reported: what its settings may be chosen by.
 
-    python benchmarks/choose_recipe.py --data DIR [--recipe stream] [--set crops=0] ...
+    python benchmarks/choose_recipe.py --data DIR [--recipe stream] [--set augment.noise=0] ...
 
 Two protocols. `random` draws 80/20 splits with other seeds than those reported. `actors` sets each
 of EmoBox's folds aside in turn, trains on four of the others and judges the fifth. Both reuse clips
@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -20,8 +21,9 @@ import typer
 from emotion import command_line
 from emotion.errors import ConfigurationError, CorpusError
 from emotion.progress import track
+from train.corpora import Clip
 from train.evaluate import Figures, combined
-from train.features import Features, default_cache
+from train.features import default_cache
 from train.files import write_json
 from train.recipe import Recipe, load_recipe, recipe_from
 from train.runs import Material, prepare, train_split
@@ -46,7 +48,7 @@ def overridden(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
     Args:
         recipe: the base.
-        settings: `field=value`, the value as TOML has it: `crops=0`, `schedule="constant"`.
+        settings: `field=value`, the value as TOML has it: `epochs=24`, `schedule="constant"`.
 
     Raises:
         ConfigurationError: a setting is no such line, or does not fit a recipe.
@@ -83,11 +85,11 @@ def unreported(text: str) -> range:
     return seeds
 
 
-def trainings(features: Features, protocol: Protocol, seeds: range, songs: bool) -> list[Split]:
+def trainings(clips: Sequence[Clip], protocol: Protocol, seeds: range, songs: bool) -> list[Split]:
     """The splits of a protocol; `seeds` are the random ones'."""
     if protocol is Protocol.random:
-        return [random_split(features.clips, seed) for seed in seeds]
-    return inner_splits(features.clips, songs)
+        return [random_split(clips, seed) for seed in seeds]
+    return inner_splits(clips, songs)
 
 
 def measure(material: Material, protocol: Protocol, seeds: range) -> dict[str, Any]:
@@ -96,12 +98,13 @@ def measure(material: Material, protocol: Protocol, seeds: range) -> dict[str, A
     Random split S is fitted with seed S, as for a report; all of `actors` with the first seed.
     """
     recipe = material.recipe
-    splits = trainings(material.features, protocol, seeds, recipe.songs)
+    splits = trainings(material.clips, protocol, seeds, recipe.songs)
     randomly = protocol is Protocol.random
     fit_seeds = seeds if randomly else [seeds[0]] * len(splits)
     parts: list[tuple[str, Figures]] = []
     for split, seed in track(list(zip(splits, fit_seeds, strict=True)), str(protocol)):
-        measured = train_split(material, split, seed)[1]
+        with TemporaryDirectory() as folder:
+            measured = train_split(material, split, seed, Path(folder)).measured
         if measured is None:
             raise CorpusError(f"{split.name}: no clip is held out")
         parts.append((split.name, measured))
@@ -126,7 +129,7 @@ def choose(
     data: Annotated[Path, typer.Option(help="Folder with the recordings.")],
     recipe: Annotated[str, typer.Option(help="seed, stream or a .toml file.")] = "stream",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A field in place of the recipe's: crops=0.")
+        list[str] | None, typer.Option("--set", help="A field in place of the recipe's: epochs=24.")
     ] = None,
     protocol: Annotated[
         Protocol | None, typer.Option(help="What is held out.", show_default="both")

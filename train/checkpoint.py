@@ -6,9 +6,9 @@
     metrics.json         figures, by protocol; may be empty
     clips.json           names of the clips trained on and of those held out; may be absent
 
-Whisper's layers are stored although the recipes freeze them: a run can then be exported where
-Whisper's hub cannot be reached, and nobody can exchange the weights under it. They take half the
-room as float16 wherever that loses nothing (OpenAI published them as float16).
+Whisper's layers are stored also where the recipe freezes them: a run can then be exported where
+Whisper's hub cannot be reached, and nobody can exchange the weights under it. Weights take half the
+room as float16 wherever that loses nothing (OpenAI published them so; ours are rounded to it).
 """
 
 import hashlib
@@ -80,7 +80,7 @@ def save_checkpoint(
     (folder / "run.json").unlink(missing_ok=True)
     if not shared_encoder:
         save_encoder(folder, embedder)
-    write(folder / "head.safetensors", lambda path: save_file(_state(head), path))
+    write(folder / "head.safetensors", lambda path: save_file(_compacted(head), path))
     write_json(folder / "metrics.json", metrics)
     config = embedder.config
     run = {
@@ -95,8 +95,7 @@ def save_checkpoint(
 
 def save_encoder(folder: Path, embedder: Embedder) -> None:
     """Writes encoder.safetensors: the used layers, as float16 where that is exact."""
-    state = {name: _compact(value) for name, value in _state(embedder).items()}
-    write(folder / "encoder.safetensors", lambda path: save_file(state, path))
+    write(folder / "encoder.safetensors", lambda path: save_file(_compacted(embedder), path))
 
 
 def load_checkpoint(folder: Path, whisper: str | None = None) -> Checkpoint:
@@ -165,6 +164,20 @@ def weights_sha256(module: nn.Module) -> str:
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+
+
+def rounded(module: nn.Module) -> nn.Module:
+    """Rounds the weights to float16, as Whisper's own were published; buffers stay as they are.
+
+    What is rounded once, before anything is measured, is stored in half the room and loses nothing.
+    """
+    for weight in module.parameters():
+        weight.data = weight.data.half().float()
+    return module
+
+
+def _compacted(module: nn.Module) -> dict[str, Tensor]:
+    return {name: _compact(value) for name, value in _state(module).items()}
 
 
 def _compact(value: Tensor) -> Tensor:

@@ -40,7 +40,8 @@ def probabilities(head: Head, embeddings: npt.NDArray[np.float32]) -> npt.NDArra
     training = head.training
     head.eval()
     with torch.inference_mode():
-        result = head(torch.from_numpy(embeddings)).softmax(dim=1).numpy()
+        rows = torch.from_numpy(embeddings).to(head.mean.device)
+        result = head(rows).softmax(dim=1).cpu().numpy()
     head.train(training)
     return np.asarray(result, dtype=np.float32)
 

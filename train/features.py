@@ -2,14 +2,14 @@
 
 An entry's name is the digest of the recording's bytes, its folder's name the digest of everything
 else that decides the embedding. One file a clip, each whole or absent: Ctrl-C loses at most one
-clip's work.
+clip's work. The random pieces that a head learns from are one file a training set.
 """
 
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,31 +21,35 @@ import torch
 from emotion.errors import AudioError, CorpusError
 from emotion.progress import track
 from train.audio import Backend, read_mono, usable_backend
+from train.augment import Pieces
 from train.checkpoint import weights_sha256
 from train.corpora import Clip, report_skipped
 from train.encoder import CONTEXT_SAMPLES, Embedder
 from train.files import replacing
-from train.frontend import SAMPLE_RATE
+from train.recipe import Augment, Recipe
+from train.waves import Waves
 
 VERSION: Final = 1
 """Raised when the code changes what an embedding is."""
+
+BATCH: Final = 48  # pieces that are embedded at once
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Features:
-    """Embeddings of a corpus.
+    """Embeddings of clips.
 
     Attributes:
         clips: the clips that could be read, in the corpus's order.
         embeddings: float32 [clips, D].
-        crops: of random pieces of each clip, float32 [clips, n, D]; None without.
+        pieces: of random pieces of each clip, float32 [clips, n, D]; None without.
     """
 
     clips: tuple[Clip, ...]
     embeddings: npt.NDArray[np.float32]
-    crops: npt.NDArray[np.float32] | None = None
+    pieces: npt.NDArray[np.float32] | None = None
 
     @property
     def emotions(self) -> npt.NDArray[np.int64]:
@@ -57,19 +61,16 @@ class Features:
         """int64 [clips]."""
         return np.array([clip.actor for clip in self.clips], dtype=np.int64)
 
+    @property
+    def views(self) -> npt.NDArray[np.float32]:
+        """Each clip, then its pieces: float32 [clips, 1 + n, D]."""
+        whole = self.embeddings[:, np.newaxis]
+        return whole if self.pieces is None else np.concatenate([whole, self.pieces], axis=1)
+
     def __getitem__(self, rows: npt.NDArray[np.int64]) -> "Features":
         """A subset, by row numbers."""
-        crops = None if self.crops is None else self.crops[rows]
-        return Features(tuple(self.clips[row] for row in rows), self.embeddings[rows], crops)
-
-    def with_crops(self) -> "Features":
-        """The clips and, behind them, their pieces, each a clip of its own."""
-        if self.crops is None:
-            return self
-        count = self.crops.shape[1]
-        pieces = self.crops.reshape(-1, self.crops.shape[2])
-        clips = tuple(clip for clip in self.clips for _ in range(count))
-        return Features(self.clips + clips, np.concatenate([self.embeddings, pieces]))
+        pieces = None if self.pieces is None else self.pieces[rows]
+        return Features(tuple(self.clips[row] for row in rows), self.embeddings[rows], pieces)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -81,10 +82,8 @@ def default_cache() -> Path:
     return Path(base) / "emotion-monitor" / "features"
 
 
-def extract(
-    clips: Sequence[Clip], embedder: Embedder, cache: Path, *, pieces: bool = True
-) -> Features:
-    """Embeddings of all clips, from the cache where it has them.
+def extract(clips: Sequence[Clip], embedder: Embedder, cache: Path) -> Features:
+    """Embeddings of whole clips, from the cache where it has them.
 
     Files that cannot be read are named in the log and left out. Recordings over 30 s are cut there,
     as Whisper cuts them.
@@ -93,32 +92,53 @@ def extract(
         clips: the corpus.
         embedder: in evaluation mode; its recipe says how to decode.
         cache: the cache's root, made where it is missing.
-        pieces: whether to embed the recipe's pieces of the clips too, for training.
 
     Raises:
         CorpusError: no clip could be read.
     """
     backend = usable_backend(embedder.recipe.audio_backend)
     folder = cache / configuration(embedder, backend)
-    pieces = pieces and embedder.recipe.crops > 0
-    found: list[tuple[Clip, npt.NDArray[np.float32], npt.NDArray[np.float32] | None]] = []
+    found: list[tuple[Clip, npt.NDArray[np.float32]]] = []
     unreadable: list[str] = []
     for clip in track(clips, "features"):
         try:
-            recording = _Recording(clip, embedder, backend)
-            cut = recording.crops(folder) if pieces else None
-            found.append((clip, recording.embedding(folder), cut))
+            found.append((clip, _embedding(clip, embedder, backend, folder)))
         except AudioError as error:
             unreadable.append(str(error))
     report_skipped(unreadable)
     if not found:
         raise CorpusError(f"none of the {len(clips)} recordings could be read")
-    crops = [row for _, _, row in found if row is not None]
-    return Features(
-        tuple(clip for clip, _, _ in found),
-        np.stack([row for _, row, _ in found]),
-        np.stack(crops) if crops else None,
-    )
+    return Features(tuple(clip for clip, _ in found), np.stack([row for _, row in found]))
+
+
+def extract_pieces(
+    waves: Waves, embedder: Embedder, recipe: Recipe, seed: int, cache: Path
+) -> npt.NDArray[np.float32] | None:
+    """Embeddings of random pieces of training clips, from the cache where it has them.
+
+    In bfloat16, many at a time: what a head learns from need not be exact.
+
+    Args:
+        waves: the training clips, and nothing else: noise is made of them too.
+        embedder: in evaluation mode, on the waves' device.
+        recipe: its `augment` says which pieces.
+        seed: of everything random.
+        cache: the cache's root.
+
+    Returns:
+        float32 [clips, n, D]; None where the recipe has no pieces.
+    """
+    settings = recipe.augment
+    if settings is None or not settings.plain_views + settings.varied_views:
+        return None
+    count = settings.plain_views + settings.varied_views
+    heard = hashlib.sha256(waves.samples.cpu().numpy().tobytes())
+    heard.update(f"{settings} {seed} {waves.starts.tolist()}".encode())
+    backend = usable_backend(recipe.audio_backend)
+    entry = cache / configuration(embedder, backend) / f"pieces-{heard.hexdigest()[:32]}.npy"
+    shape = (len(waves), count, embedder.dim)
+    pieces = Pieces(waves, settings, seed)
+    return _through(entry, shape, lambda: _pieces(pieces, len(waves), embedder, settings, seed))
 
 
 def configuration(embedder: Embedder, backend: Backend) -> str:
@@ -137,72 +157,56 @@ def configuration(embedder: Embedder, backend: Backend) -> str:
     }
     if any(frames > 1 for frames in recipe.merge):
         fields["merge"] = recipe.merge
+    if recipe.attention:
+        fields["attention"] = True
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:32]
 
 
-class _Recording:
-    """A clip's file; read and decoded only where the cache does not have what is asked for."""
+def _embedding(
+    clip: Clip, embedder: Embedder, backend: Backend, folder: Path
+) -> npt.NDArray[np.float32]:
+    """Of a whole clip: float32 [D]; its file is decoded only where the cache does not have it."""
+    try:
+        digest = hashlib.sha256(clip.path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise AudioError(f"{clip.path}: cannot be read: {error.strerror}") from error
 
-    def __init__(self, clip: Clip, embedder: Embedder, backend: Backend) -> None:
-        self._clip, self._embedder, self._backend = clip, embedder, backend
-        self._waveform: npt.NDArray[np.float32] | None = None
-        try:
-            self._digest = hashlib.sha256(clip.path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise AudioError(f"{clip.path}: cannot be read: {error.strerror}") from error
-
-    def embedding(self, folder: Path) -> npt.NDArray[np.float32]:
-        """Of the whole clip: float32 [D]."""
-        return self._through(
-            folder / f"{self._digest}.npy",
-            (self._embedder.dim,),
-            lambda: self._embed(self._decoded()),
-        )
-
-    def crops(self, folder: Path) -> npt.NDArray[np.float32]:
-        """Of its random pieces: float32 [n, D]. The clip itself seeds them: they are always the same."""
-        recipe = self._embedder.recipe
-        shortest, longest = recipe.crop_s
-        name = f"crops-{recipe.crops}-{shortest:g}-{longest:g}-{recipe.crop_gain_db:g}"
-        return self._through(
-            folder / name / f"{self._digest}.npy",
-            (recipe.crops, self._embedder.dim),
-            lambda: np.stack([self._embed(piece) for piece in self._pieces()]),
-        )
-
-    def _pieces(self) -> Iterator[npt.NDArray[np.float32]]:
-        recipe, waveform = self._embedder.recipe, self._decoded()
-        random = np.random.default_rng(int(self._digest[:16], 16))
-        for _ in range(recipe.crops):
-            length = min(round(random.uniform(*recipe.crop_s) * SAMPLE_RATE), len(waveform))
-            start = int(random.integers(0, len(waveform) - length + 1))
-            gain_db = random.uniform(-recipe.crop_gain_db, recipe.crop_gain_db)
-            yield waveform[start : start + length] * np.float32(10 ** (gain_db / 20))
-
-    def _decoded(self) -> npt.NDArray[np.float32]:
-        if self._waveform is None:
-            self._waveform = read_mono(self._clip.path, self._backend)[:CONTEXT_SAMPLES]
-        return self._waveform
-
-    def _embed(self, waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def embed() -> npt.NDArray[np.float32]:
+        waveform = torch.from_numpy(read_mono(clip.path, backend)[:CONTEXT_SAMPLES])
         with torch.inference_mode():
-            row = self._embedder(torch.from_numpy(waveform).unsqueeze(0))[0]
-        return np.asarray(row.numpy(), dtype=np.float32)
+            row = embedder(waveform.unsqueeze(0).to(embedder.positions.device))[0]
+        return np.asarray(row.cpu().numpy(), dtype=np.float32)
 
-    def _through(
-        self,
-        entry: Path,
-        shape: tuple[int, ...],
-        compute: Callable[[], npt.NDArray[np.float32]],
-    ) -> npt.NDArray[np.float32]:
-        """The cache's entry, or else what is computed, which is put there."""
-        cached = _cached(entry, shape)
-        if cached is not None:
-            return cached
-        computed = compute()
-        with replacing(entry) as temporary, temporary.open("wb") as file:
-            np.save(file, computed, allow_pickle=False)
-        return computed
+    return _through(folder / f"{digest}.npy", (embedder.dim,), embed)
+
+
+def _pieces(
+    pieces: Pieces, clips: int, embedder: Embedder, settings: Augment, seed: int
+) -> npt.NDArray[np.float32]:
+    """float32 [clips, n, D]."""
+    views = [pieces.plain] * settings.plain_views + [pieces.varied] * settings.varied_views
+    out = np.zeros((clips, len(views), embedder.dim), dtype=np.float32)
+    chance = np.random.default_rng(seed)
+    for number, view in enumerate(track(views, "pieces")):
+        order = torch.from_numpy(chance.permutation(clips))
+        for rows in torch.split(order.to(pieces.generator.device), BATCH):
+            with torch.inference_mode():
+                heard = embedder.spectrogram(view(rows, pieces.length()))
+                out[rows.cpu().numpy(), number] = embedder.mixed_precision(heard).cpu().numpy()
+    return out
+
+
+def _through(
+    entry: Path, shape: tuple[int, ...], compute: Callable[[], npt.NDArray[np.float32]]
+) -> npt.NDArray[np.float32]:
+    """The cache's entry, or else what is computed, which is put there."""
+    cached = _cached(entry, shape)
+    if cached is not None:
+        return cached
+    computed = compute()
+    with replacing(entry) as temporary, temporary.open("wb") as file:
+        np.save(file, computed, allow_pickle=False)
+    return computed
 
 
 def _cached(entry: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32] | None:

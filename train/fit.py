@@ -12,11 +12,15 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from emotion.errors import ConfigurationError
 from emotion.labels import EMOTIONS
+from train.baselines import Actors
+from train.checkpoint import rounded
 from train.evaluate import figures, probabilities
 from train.features import Features
 from train.head import Head
 from train.recipe import Recipe
 from train.seed import seed_all
+
+CPU: Final = torch.device("cpu")
 
 STD_FLOOR: Final = 1e-4
 """Of the training set's standard deviation: a dimension that never moves must not explode."""
@@ -42,7 +46,13 @@ class Fitted:
 
 
 def fit_head(
-    train: Features, recipe: Recipe, seed: int, validation: Features | None = None
+    train: Features,
+    recipe: Recipe,
+    seed: int,
+    validation: Features | None = None,
+    *,
+    speech_s: npt.NDArray[np.float32] | None = None,
+    device: torch.device = CPU,
 ) -> Fitted:
     """Fits a head; the last epoch's weights are the result, whatever the held-out clips say.
 
@@ -51,6 +61,9 @@ def fit_head(
         recipe: the head's shape and how to fit it.
         seed: of the first weights, the order of the clips and dropout.
         validation: held-out clips: watched for the learning curve, and by the `plateau` schedule.
+        speech_s: seconds of speech in each clip to learn from, what it weighs where a channel's
+            statistics are made up: float32 [clips]; all the same where None.
+        device: what computes.
 
     Raises:
         ConfigurationError: the schedule needs held-out clips and there are none, or there is less
@@ -63,25 +76,40 @@ def fit_head(
         )
     if len(train) < 2:
         raise ConfigurationError(f"{len(train)} clips to train on, expected at least 2")
-    train = train.with_crops()
     seed_all(seed)
     head = Head(train.embeddings.shape[1], recipe)
     if recipe.standardize:
-        _set_statistics(head, train.embeddings)
-    fitting = _Fitting(head, train, recipe)
+        _set_statistics(head, train.views)
+    weights = np.ones(len(train), np.float32) if speech_s is None else speech_s
+    fitting = _Fitting(head.to(device), train, recipe, weights, seed)
     history = [fitting.epoch(number, validation) for number in range(1, recipe.epochs + 1)]
     head.temperature.fill_(recipe.temperature)
-    return Fitted(head.eval().requires_grad_(False), history)
+    rounded(head)
+    return Fitted(head.cpu().eval().requires_grad_(False), history)
 
 
 class _Fitting:
     """What lives through the epochs: optimizer, schedule, loss and the order of the clips."""
 
-    def __init__(self, head: Head, train: Features, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        head: Head,
+        train: Features,
+        recipe: Recipe,
+        speech_s: npt.NDArray[np.float32],
+        seed: int,
+    ) -> None:
         self.head, self.recipe = head, recipe
-        self.embeddings = torch.from_numpy(train.embeddings)
-        self.emotions = torch.from_numpy(train.emotions)
-        weights = class_weights(train.emotions) if recipe.class_weights else None
+        device = head.mean.device
+        self.views = torch.from_numpy(train.views).to(device)
+        emotions = torch.from_numpy(train.emotions).to(device)
+        self.actors = Actors(
+            emotions,
+            torch.from_numpy(train.actors).to(device),
+            torch.from_numpy(speech_s).to(device),
+        )
+        self.generator = torch.Generator(device).manual_seed(seed)
+        weights = class_weights(train.emotions).to(device) if recipe.class_weights else None
         self.loss = nn.CrossEntropyLoss(weight=weights, label_smoothing=recipe.label_smoothing)
         self.optimizer = torch.optim.AdamW(
             head.parameters(),
@@ -89,7 +117,7 @@ class _Fitting:
             weight_decay=recipe.weight_decay,
             fused=True,  # half the time of the default on a CPU
         )
-        steps = sum(1 for _ in batches(torch.arange(len(train)), recipe.batch_size))
+        steps = sum(1 for _ in batches(torch.arange(self._examples), recipe.batch_size))
         self.plateau, self.one_cycle = None, None
         if recipe.schedule == "plateau":
             self.plateau = ReduceLROnPlateau(self.optimizer, mode="max", factor=0.5, patience=3)
@@ -112,18 +140,52 @@ class _Fitting:
                 self.plateau.step(measured["accuracy"])
         return record
 
+    @property
+    def _examples(self) -> int:
+        """Clips and their pieces."""
+        return self.views.shape[0] * self.views.shape[1]
+
     def _pass(self) -> float:
         self.head.train()
-        total = 0.0
-        for rows in batches(torch.randperm(len(self.emotions)), self.recipe.batch_size):
+        total = torch.zeros((), device=self.views.device)
+        for examples in batches(torch.randperm(self._examples), self.recipe.batch_size):
+            clips, views = (part.to(self.views.device) for part in self._divided(examples))
             self.optimizer.zero_grad(set_to_none=True)
-            loss = self.loss(self.head(self.embeddings[rows]), self.emotions[rows])
+            loss = self.loss(self._logits(clips, views), self.actors.emotions[clips])
             loss.backward()
             self.optimizer.step()
             if self.one_cycle is not None:
                 self.one_cycle.step()
-            total += float(loss.detach()) * len(rows)
-        return total / len(self.emotions)
+            total += loss.detach() * len(examples)
+        return float(total) / self._examples
+
+    def _divided(self, examples: Tensor) -> tuple[Tensor, Tensor]:
+        """The clips first, then the first piece of each, and so on: which clip, which view of it."""
+        clips = self.views.shape[0]
+        return examples % clips, examples // clips
+
+    def _logits(self, clips: Tensor, views: Tensor) -> Tensor:
+        """float32 [B, 8]; for a share of the rows as an adapting session would have them."""
+        embeddings = self.views[clips, views]
+        if not self.recipe.adapted:
+            logits: Tensor = self.head(embeddings)
+            return logits
+        mean, std = self.head.mean, self.head.std
+        sets = self.actors.random_sets(clips, self.generator)
+        # One view of all clips: what a channel hears comes over one line.
+        view = int(torch.randint(self.views.shape[1], ()))
+        others = (self.views[:, view] - mean) / std
+        own_mean, own_std = self.actors.statistics(
+            clips, (embeddings - mean) / std, sets, others, self.recipe.prior_s
+        )
+        chance = torch.rand(len(clips), 1, device=mean.device, generator=self.generator)
+        adapted = chance < self.recipe.adapted
+        mean, std = (
+            torch.where(adapted, mean + std * own_mean, mean),
+            torch.where(adapted, std * own_std, std),
+        )
+        result: Tensor = self.head(embeddings, mean, std.reciprocal())
+        return result
 
 
 def batches(order: Tensor, size: int) -> Iterator[Tensor]:
@@ -139,7 +201,7 @@ def class_weights(emotions: npt.NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(len(emotions) / (len(EMOTIONS) * counts)).float()
 
 
-def _set_statistics(head: Head, embeddings: npt.NDArray[np.float32]) -> None:
-    head.mean.copy_(torch.from_numpy(embeddings.mean(axis=0, dtype=np.float64)))
-    std = embeddings.std(axis=0, dtype=np.float64)
+def _set_statistics(head: Head, views: npt.NDArray[np.float32]) -> None:
+    head.mean.copy_(torch.from_numpy(views.mean(axis=(0, 1), dtype=np.float64)))
+    std = views.std(axis=(0, 1), dtype=np.float64)
     head.std.copy_(torch.from_numpy(np.maximum(std, STD_FLOOR)))

@@ -16,6 +16,85 @@ from emotion.errors import ConfigurationError
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
+Portion = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+Views = Annotated[int, msgspec.Meta(ge=0, le=100)]
+
+
+class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How training pieces are varied (`augment.py`).
+
+    Attributes:
+        plain_views: pieces of each training clip as they were recorded that the head learns from
+            beside the clip itself.
+        varied_views: varied pieces, likewise.
+        piece_s: shortest and longest piece, in seconds.
+        speed: pieces are up to so much faster or slower, pitch and formants with them.
+        warp: the mel axis is stretched or shortened by up to so much, while the encoder is tuned.
+        time_mask: the longest hole in time, in frames of 10 ms, likewise.
+        mel_mask: the widest hole in frequency, in mel bins, likewise.
+        noise: share of the pieces that get noise.
+        snr_db: its lowest and highest signal-to-noise ratio.
+        telephone: share of the pieces that go over a telephone line.
+        equalizer: share of the pieces that are coloured.
+        equalizer_db: by up to so much, in each of seven bands.
+        gain_db: pieces are made louder or softer by up to so much.
+    """
+
+    plain_views: Views = 4
+    varied_views: Views = 6
+    piece_s: tuple[Rate, Rate] = (1.6, 3.6)
+    speed: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.12
+    warp: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.08
+    time_mask: Annotated[int, msgspec.Meta(ge=0, le=100)] = 25
+    mel_mask: Annotated[int, msgspec.Meta(ge=0, le=40)] = 12
+    noise: Portion = 0.5
+    snr_db: tuple[float, float] = (0.0, 25.0)
+    telephone: Portion = 0.25
+    equalizer: Portion = 0.5
+    equalizer_db: Annotated[float, msgspec.Meta(ge=0, le=20)] = 6.0
+    gain_db: Annotated[float, msgspec.Meta(ge=0, le=40)] = 6.0
+
+    def __post_init__(self) -> None:
+        _check_range("augment.piece_s", self.piece_s, lowest=0.02)
+        _check_range("augment.snr_db", self.snr_db, lowest=-40)
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the encoder is fine-tuned, before the head is fitted anew to what it then hears.
+
+    Attributes:
+        epochs: passes over the training clips, a piece of each at a time.
+        learning_rate: AdamW's peak, of the encoder's last layer.
+        layer_decay: each layer below learns so much slower.
+        head_rate: the peak for everything that starts from nothing.
+        weight_decay: AdamW's, for the encoder.
+        dropout: after each of the encoder's sublayers.
+        head_dropout: of the head that is thrown away afterwards.
+        average: decay of the weights' moving average, which is kept in place of the last weights
+            (Polyak and Juditsky 1992); 0 keeps the last ones.
+        plain: share of the pieces that are left as they were spoken.
+        teacher: weight of the distance from the embedding that the encoder as published gives of the
+            same piece, spoken at the same speed and level in a quiet room, without merged frames; in
+            squared standard deviations, beside a cross entropy of weight 1. It keeps what Whisper knows,
+            and teaches not to hear noise, rooms and lines.
+        actors: of a batch.
+        clips: of each of them in a batch.
+    """
+
+    epochs: Count = 30
+    learning_rate: Rate = 1e-4
+    layer_decay: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.8
+    head_rate: Rate = 1e-3
+    weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.01
+    dropout: Share = 0.1
+    head_dropout: Share = 0.5
+    average: Share = 0.98
+    plain: Portion = 0.2
+    teacher: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    actors: Count = 8
+    clips: Annotated[int, msgspec.Meta(ge=2)] = 8
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,9 +116,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         pooling: statistics over time, concatenated.
         standardize: whether the head sees embeddings normalised by the training set's mean and
             standard deviation; only then can a channel's own statistics take their place.
-        crops: random pieces of each training clip that are learnt from beside the clip itself.
-        crop_s: shortest and longest piece, in seconds.
-        crop_gain_db: pieces are made louder or softer by up to so much.
+        attention: whether frames weigh as a learnt linear map of each says, in place of all the same
+            (attentive statistics pooling, Okabe et al. 2018, arXiv 1803.10963); learnt with `tuning`.
+        augment: the random pieces of the training clips that are learnt from; none where absent.
+        tuning: how the encoder is fine-tuned; it stays as it is where absent.
+        adapted: share of what the head learns from that is normalised as adapting sessions would
+            (`baselines.py`).
         prior_s: seconds of speech that the training set's statistics weigh when a channel adapts.
         hidden: widths of the head's hidden layers.
         batch_norm: for each hidden layer, whether batch normalisation follows it.
@@ -70,9 +152,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     final_norm: bool = False
     pooling: tuple[Literal["mean", "std"], ...] = ("mean",)
     standardize: bool = True
-    crops: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
-    crop_s: tuple[Rate, Rate] = (1.5, 3.5)
-    crop_gain_db: Annotated[float, msgspec.Meta(ge=0, le=40)] = 3.0
+    attention: bool = False
+    augment: Augment | None = None
+    tuning: Tuning | None = None
+    adapted: Portion = 0.0
     prior_s: Rate = 6.0
     hidden: tuple[Count, ...] = (1024, 512, 256)
     batch_norm: tuple[bool, ...] = (True, True, False)
@@ -99,10 +182,19 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         if self.final_norm and len(self.layers) != 1:
             raise ValueError("final_norm applies to the last layer alone: give one layer")
-        if not 0.02 <= self.crop_s[0] <= self.crop_s[1]:
-            raise ValueError("crop_s must be [shortest, longest] in seconds, from 0.02 on")
+        if self.tuning and not self.augment:
+            raise ValueError("tuning the encoder needs [augment] too: it learns from pieces")
+        if self.attention and not self.tuning:
+            raise ValueError("attention is learnt with the encoder: it needs [tuning]")
+        if self.adapted and not self.standardize:
+            raise ValueError("adapted needs standardize = true: adapting replaces its statistics")
         if not self.pooling or len(set(self.pooling)) != len(self.pooling):
             raise ValueError('pooling must name "mean", "std" or both, each once')
+
+
+def _check_range(name: str, pair: tuple[float, float], lowest: float) -> None:
+    if not lowest <= pair[0] <= pair[1]:
+        raise ValueError(f"{name} must be [least, most], from {lowest:g} on")
 
 
 def load_recipe(name: str) -> Recipe:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 
 from emotion.errors import ConfigurationError, CorpusError
 from emotion.progress import track
+from train.audio import usable_backend
+from train.baselines import Actors
 from train.checkpoint import (
     Checkpoint,
     ClipNames,
@@ -21,13 +24,16 @@ from train.checkpoint import (
     save_encoder,
 )
 from train.corpora import Clip, load_ravdess
+from train.device import fastest
 from train.encoder import Embedder, load_whisper
 from train.evaluate import Figures, combined, figures, probabilities, result, summary
-from train.features import Features, extract
+from train.features import Features, extract, extract_pieces
 from train.files import write_json
 from train.fit import Epoch, Fitted, fit_head
 from train.recipe import Recipe, recipe_from
 from train.splits import Protocol, Split, emobox_splits, everything, random_split
+from train.tune import Lessons, tune
+from train.waves import Waves, read_waves
 
 _log = logging.getLogger(__name__)
 
@@ -38,17 +44,36 @@ class Material:
 
     Attributes:
         recipe: as used: it names the Whisper that was really taken.
-        embedder: the frozen encoder.
-        features: embeddings of the whole corpus.
+        embedder: the encoder as published.
+        clips: the corpus, those that could be read.
+        waves: their recordings.
+        cache: the feature cache's root.
     """
 
     recipe: Recipe
     embedder: Embedder
-    features: Features
+    clips: list[Clip]
+    waves: Waves
+    cache: Path
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One model.
+
+    Attributes:
+        embedder: the encoder, fine-tuned where the recipe says so.
+        fitted: the head.
+        measured: figures on the held-out clips; None where there are none.
+    """
+
+    embedder: Embedder
+    fitted: Fitted
+    measured: Figures | None
 
 
 def prepare(recipe: Recipe, data: Path, cache: Path, whisper: str | None = None) -> Material:
-    """Reads the corpus and runs it through Whisper, or the cache.
+    """Reads the corpus and Whisper.
 
     Args:
         recipe: how.
@@ -59,13 +84,14 @@ def prepare(recipe: Recipe, data: Path, cache: Path, whisper: str | None = None)
     Raises:
         EmotionError: the corpus or Whisper cannot be used.
     """
-    clips = load_ravdess(data)
+    found = load_ravdess(data)
     name = whisper or recipe.whisper
     # A folder is remembered by its last name: where it lay on this machine helps nobody else.
     label = Path(name).resolve().name if Path(name).is_dir() else name
     recipe = msgspec.structs.replace(recipe, whisper=label)
     embedder = Embedder(load_whisper(name), recipe).eval()
-    return Material(recipe, embedder, extract(clips, embedder, cache))
+    clips, waves = read_waves(found, usable_backend(recipe.audio_backend))
+    return Material(recipe, embedder, clips, waves, cache)
 
 
 def fit_run(
@@ -78,7 +104,7 @@ def fit_run(
     """Trains one model and writes its run.
 
     Args:
-        material: recipe, encoder and features.
+        material: recipe, encoder and recordings.
         out: the run's folder.
         all_actors: for the model that ships: nobody is held out, so nothing measures it.
         metrics: figures to store with it, by protocol; by default those on its held-out clips.
@@ -86,13 +112,13 @@ def fit_run(
     Returns:
         The result on the held-out clips; None where there are none.
     """
-    recipe, clips = material.recipe, material.features.clips
+    recipe, clips = material.recipe, material.clips
     split = everything(clips, recipe.songs) if all_actors else random_split(clips, recipe.seed)
-    fitted, measured = train_split(material, split, recipe.seed)
-    report = result("random", measured, recipe) if measured else None
+    trained = train_split(material, split, recipe.seed, out)
+    report = result("random", trained.measured, recipe) if trained.measured else None
     if metrics is None:
         metrics = {"random": summary(report)} if report else {}
-    _save(material, out, split, fitted, metrics)
+    save_run(material, out, split, trained, metrics)
     return report
 
 
@@ -102,9 +128,9 @@ def crossval_run(
     """Trains a model for each seed or fold; each is a run of its own under `out`.
 
     Args:
-        material: recipe, encoder and features.
-        out: gets `crossval.json`, one `encoder.safetensors` for all, and a run for each model, in
-            `seed-S` or `fold-K`.
+        material: recipe, encoder and recordings.
+        out: gets `crossval.json`, and a run for each model, in `seed-S` or `fold-K`; where the
+            encoder is not tuned, one `encoder.safetensors` for all.
         protocol: `random`: 80/20 splits drawn with `recipe.seed` and the seeds after it;
             `emobox`: EmoBox's folds.
         seeds: how many random splits.
@@ -112,45 +138,70 @@ def crossval_run(
     Returns:
         The result file's content, and the epochs of each model by its name.
     """
-    recipe, clips = material.recipe, material.features.clips
-    if protocol == "emobox":
-        trainings = [(split, recipe.seed) for split in emobox_splits(clips, recipe.songs)]
-    else:
-        drawn = range(recipe.seed, recipe.seed + seeds)
-        trainings = [(random_split(clips, seed), seed) for seed in drawn]
-    save_encoder(out, material.embedder)
+    recipe = material.recipe
+    if recipe.tuning is None:
+        save_encoder(out, material.embedder)
     parts: list[tuple[str, Figures]] = []
     histories: dict[str, list[Epoch]] = {}
-    for split, seed in track(trainings, "models"):
-        fitted, measured = train_split(material, split, seed)
-        if measured is None:
+    for split, seed in track(trainings(material, protocol, seeds), "models"):
+        trained = train_split(material, split, seed, out / split.name)
+        if trained.measured is None:
             raise CorpusError(f"{split.name}: no clip is held out")
-        figures_of = {str(protocol): summary(result(protocol, measured, recipe))}
-        _save(material, out / split.name, split, fitted, figures_of, shared_encoder=True)
-        parts.append((split.name, measured))
-        histories[split.name] = fitted.history
+        figures_of = {str(protocol): summary(result(protocol, trained.measured, recipe))}
+        save_run(material, out / split.name, split, trained, figures_of, shared=True)
+        parts.append((split.name, trained.measured))
+        histories[split.name] = trained.fitted.history
     report = combined(protocol, parts, recipe) | {"best_epoch": best_epochs(histories)}
     write_json(out / "crossval.json", report)
     return report, histories
 
 
-def train_split(material: Material, split: Split, seed: int) -> tuple[Fitted, Figures | None]:
-    """Fits a head to one split and measures it.
+def trainings(material: Material, protocol: Protocol, seeds: int) -> list[tuple[Split, int]]:
+    """What a cross-validation trains: each split, and the seed of its fit."""
+    recipe, clips = material.recipe, material.clips
+    if protocol == "emobox":
+        return [(split, recipe.seed) for split in emobox_splits(clips, recipe.songs)]
+    return [(random_split(clips, seed), seed) for seed in range(recipe.seed, recipe.seed + seeds)]
+
+
+def train_split(material: Material, split: Split, seed: int, folder: Path) -> Trained:
+    """Trains a model on one side of a split and measures it on the other.
 
     Args:
-        material: recipe, encoder and features.
-        split: rows of the features' clips.
-        seed: of the fit.
+        material: recipe, encoder and recordings.
+        split: rows of the material's clips.
+        seed: of everything random.
+        folder: keeps the state of an interrupted tuning.
 
     Returns:
-        The head, and its figures on the held-out clips; None where there are none.
+        The model, and its figures on the held-out clips where there are any.
     """
-    held_out = material.features[split.test] if len(split.test) else None
-    fitted = fit_head(material.features[split.train], material.recipe, seed, held_out)
-    if held_out is None:
-        return fitted, None
-    measured = figures(held_out.emotions, probabilities(fitted.head, held_out.embeddings))
-    return fitted, measured
+    recipe, device = material.recipe, fastest()
+    waves = material.waves[split.train].to(device)
+    train = [material.clips[row] for row in split.train]
+    embedder = material.embedder
+    if recipe.tuning is not None:
+        lessons = Lessons(waves, actors_of(train, waves))
+        embedder = tune(embedder, lessons, recipe, seed, folder)
+    embedder = embedder.to(device)
+    pieces = extract_pieces(waves, embedder, recipe, seed, material.cache)
+    heard = Features(tuple(train), extract(train, embedder, material.cache).embeddings, pieces)
+    held_out = None
+    if len(split.test):
+        held_out = extract([material.clips[row] for row in split.test], embedder, material.cache)
+    speech_s = waves.speech_s.cpu().numpy()
+    fitted = fit_head(heard, recipe, seed, held_out, speech_s=speech_s, device=device)
+    measured = None
+    if held_out is not None:
+        measured = figures(held_out.emotions, probabilities(fitted.head, held_out.embeddings))
+    return Trained(embedder.cpu(), fitted, measured)
+
+
+def actors_of(clips: Sequence[Clip], waves: Waves) -> Actors:
+    """What clips say and who says it, on the device of their recordings."""
+    emotions = torch.tensor([clip.emotion for clip in clips], device=waves.device)
+    actors = torch.tensor([clip.actor for clip in clips], device=waves.device)
+    return Actors(emotions, actors, waves.speech_s)
 
 
 def best_epochs(histories: Mapping[str, Sequence[Epoch]]) -> dict[str, Any]:
@@ -185,7 +236,7 @@ def evaluate_run(
     """
     checkpoint = load_checkpoint(run)
     protocol, clips = _unheard(run, checkpoint, load_ravdess(data))
-    features = extract(clips, checkpoint.embedder, cache, pieces=False)
+    features = extract(clips, checkpoint.embedder, cache)
     measured = figures(features.emotions, probabilities(checkpoint.head, features.embeddings))
     return result(protocol, measured, checkpoint.recipe), {run.name: history(run)}
 
@@ -226,26 +277,36 @@ def crossval_metrics(folders: Sequence[Path], recipe: Recipe) -> dict[str, Any]:
     return metrics
 
 
-def _save(
+def save_run(
     material: Material,
     folder: Path,
     split: Split,
-    fitted: Fitted,
+    trained: Trained,
     metrics: dict[str, Any],
     *,
-    shared_encoder: bool = False,
+    shared: bool = False,
 ) -> None:
-    names = [clip.name for clip in material.features.clips]
+    """Writes a run's folder.
+
+    Args:
+        material: what it was trained from.
+        folder: made where it is missing.
+        split: what it was trained and measured on.
+        trained: the model.
+        metrics: figures to store with it, by protocol.
+        shared: whether an encoder that was not tuned lies in the folder above.
+    """
+    names = [clip.name for clip in material.clips]
     train, test = (tuple(names[i] for i in rows) for rows in (split.train, split.test))
     save_clip_names(folder, ClipNames(train, test))
-    write_json(folder / "history.json", fitted.history)
+    write_json(folder / "history.json", trained.fitted.history)
     save_checkpoint(
         folder,
         material.recipe,
-        material.embedder,
-        fitted.head,
+        trained.embedder,
+        trained.fitted.head,
         metrics,
-        shared_encoder=shared_encoder,
+        shared_encoder=shared and material.recipe.tuning is None,
     )
 
 

@@ -1,5 +1,6 @@
 """A recipe is chosen by nothing that is reported."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,10 +12,12 @@ from benchmarks import choose_recipe
 from benchmarks.choose_recipe import Protocol, measure, overridden, trainings, unreported
 from emotion.errors import ConfigurationError
 from train.corpora import Clip
+from train.evaluate import figures, probabilities
 from train.features import Features
+from train.fit import fit_head
 from train.recipe import Recipe, load_recipe
-from train.runs import Material
-from train.splits import EMOBOX_FOLDS, random_split
+from train.runs import Material, Trained
+from train.splits import EMOBOX_FOLDS, Split, random_split
 
 RECIPE = Recipe(name="small", hidden=(8,), batch_norm=(True,), dropout=(0.0,), epochs=2)
 SEEDS = range(7, 9)
@@ -33,8 +36,24 @@ def features() -> Features:
     return Features(clips, emotions + noise)
 
 
-def material(of: Features) -> Material:
-    return Material(RECIPE, cast("Any", None), of)
+def material() -> Material:
+    return Material(RECIPE, cast("Any", None), list(features().clips), cast("Any", None), Path())
+
+
+@pytest.fixture
+def hears(monkeypatch: pytest.MonkeyPatch) -> Callable[[Features], None]:
+    """Has a split's sides taken from made-up features in place of recordings."""
+
+    def instead(of: Features) -> None:
+        def train_split(material: Material, split: Split, seed: int, folder: Path) -> Trained:
+            held_out = of[split.test]
+            fitted = fit_head(of[split.train], material.recipe, seed, held_out)
+            found = probabilities(fitted.head, held_out.embeddings)
+            return Trained(material.embedder, fitted, figures(held_out.emotions, found))
+
+        monkeypatch.setattr(choose_recipe, "train_split", train_split)
+
+    return instead
 
 
 def without(actors: frozenset[int]) -> Features:
@@ -50,24 +69,29 @@ def test_the_actors_of_the_fold_that_is_set_aside_are_neither_trained_on_nor_jud
     songs: bool,
 ) -> None:
     corpus = features()
-    splits = trainings(corpus, Protocol.actors, SEEDS, songs)
+    splits = trainings(corpus.clips, Protocol.actors, SEEDS, songs)
     for number, (split, aside) in enumerate(zip(splits, EMOBOX_FOLDS, strict=True)):
         judged = EMOBOX_FOLDS[(number + 1) % 6]
         assert set(corpus[split.test].actors) == judged
         assert set(corpus[split.train].actors) == set(range(1, 25)) - judged - aside
 
 
-def test_figures_on_inner_folds_do_not_depend_on_the_fold_that_is_set_aside() -> None:
-    whole = measure(material(features()), Protocol.actors, SEEDS)
+def test_figures_on_inner_folds_do_not_depend_on_the_fold_that_is_set_aside(
+    hears: Callable[[Features], None],
+) -> None:
+    hears(features())
+    whole = measure(material(), Protocol.actors, SEEDS)
     for number, aside in enumerate(EMOBOX_FOLDS):
-        spoilt = measure(material(without(aside)), Protocol.actors, SEEDS)
+        hears(without(aside))
+        spoilt = measure(material(), Protocol.actors, SEEDS)
         same = [a == b for a, b in zip(whole["folds"], spoilt["folds"], strict=True)]
         assert same == [index == number for index in range(6)]
 
 
 def test_random_splits_and_fits_are_those_of_the_seeds_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, hears: Callable[[Features], None]
 ) -> None:
+    hears(features())
     drawn: list[int] = []
 
     def recorded(clips: Any, seed: int) -> Any:
@@ -75,10 +99,10 @@ def test_random_splits_and_fits_are_those_of_the_seeds_asked_for(
         return random_split(clips, seed)
 
     monkeypatch.setattr(choose_recipe, "random_split", recorded)
-    report = measure(material(features()), Protocol.random, SEEDS)
+    report = measure(material(), Protocol.random, SEEDS)
     assert drawn == report["fit_seeds"] == [7, 8]
     assert [part["name"] for part in report["seeds"]] == ["seed-7", "seed-8"]
-    assert set(measure(material(features()), Protocol.actors, SEEDS)["fit_seeds"]) == {7}
+    assert set(measure(material(), Protocol.actors, SEEDS)["fit_seeds"]) == {7}
 
 
 @pytest.mark.parametrize("text", ["42", "46", "7-42", "40-50", "44-45"])
@@ -95,14 +119,15 @@ def test_seeds_that_are_no_short_range_are_refused(text: str) -> None:
 
 def test_settings_replace_fields_of_the_recipe() -> None:
     stream = load_recipe("stream")
-    changed = overridden(stream, ["crops=0", "learning_rate=3e-4", "dropout=[0.6, 0.0]"])
-    assert (changed.crops, changed.learning_rate, changed.dropout) == (0, 3e-4, (0.6, 0.0))
+    changed = overridden(stream, ["temperature=0.5", "learning_rate=3e-4", "dropout=[0.6, 0.0]"])
+    assert (changed.temperature, changed.learning_rate) == (0.5, 3e-4)
+    assert changed.dropout == (0.6, 0.0)
     assert changed.weight_decay == stream.weight_decay
     assert overridden(stream, []) == stream
 
 
 @pytest.mark.parametrize(
-    "setting", ["crops", "crops=many", "crops=-1", "corps=0", "hidden=[8]", "seed=42"]
+    "setting", ["epochs", "epochs=many", "epochs=-1", "epcohs=1", "hidden=[8]", "seed=42"]
 )
 def test_a_setting_that_fits_no_recipe_is_refused_by_name(setting: str) -> None:
     with pytest.raises(ConfigurationError, match=setting.partition("=")[0]):
@@ -110,10 +135,14 @@ def test_a_setting_that_fits_no_recipe_is_refused_by_name(setting: str) -> None:
 
 
 def test_the_command_prints_a_line_for_each_protocol_and_writes_both(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    hears: Callable[[Features], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    hears(features())
     monkeypatch.setattr(
-        choose_recipe, "prepare", lambda recipe, *_: Material(recipe, cast("Any", None), features())
+        choose_recipe, "prepare", lambda recipe, *_: replace(material(), recipe=recipe)
     )
     monkeypatch.setattr(choose_recipe, "load_recipe", lambda _: RECIPE)
     to = tmp_path / "chosen.json"

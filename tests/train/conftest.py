@@ -11,7 +11,7 @@ import soundfile
 import torch
 from transformers import WhisperConfig, WhisperModel
 
-from train.recipe import Recipe
+from train.recipe import Augment, Recipe, Tuning
 
 RATE = 16_000
 DIMENSIONS = {
@@ -101,12 +101,27 @@ def recipe() -> Recipe:
 
 
 @pytest.fixture
+def tuned(recipe: Recipe) -> Recipe:
+    """The same, with pieces and an encoder that is fine-tuned."""
+    return msgspec.structs.replace(
+        recipe,
+        augment=Augment(plain_views=1, varied_views=2, piece_s=(0.1, 0.2)),
+        tuning=Tuning(epochs=2, actors=4, clips=4),
+        adapted=0.5,
+    )
+
+
+@pytest.fixture
 def recipe_file(recipe: Recipe, tmp_path: Path) -> Path:
     """The same recipe, as a user writes it."""
     path = tmp_path / "small.toml"
-    # TOML's values are JSON's, apart from null and tables, which a recipe has none of.
+    # TOML's values are JSON's, apart from null, which stands for a table that is absent here.
     fields = msgspec.to_builtins(recipe)
-    lines = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in fields.items()]
+    lines = [
+        f"{key} = {msgspec.json.encode(value).decode()}"
+        for key, value in fields.items()
+        if value is not None
+    ]
     path.write_text("\n".join(lines))
     return path
 

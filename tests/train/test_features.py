@@ -17,8 +17,9 @@ from emotion.errors import CorpusError
 from train.audio import read_mono
 from train.corpora import Clip, load_ravdess
 from train.encoder import Embedder, load_whisper
-from train.features import configuration, default_cache, extract
+from train.features import Features, configuration, default_cache, extract, extract_pieces
 from train.recipe import Recipe
+from train.waves import read_waves
 
 WriteClip = Callable[..., Path]
 
@@ -175,50 +176,39 @@ def test_a_killed_program_says_so_and_the_next_run_goes_on(
     assert (tmp_path / "run" / "run.json").exists()
 
 
-def test_pieces_of_a_clip_are_cut_at_random_and_always_the_same(
-    clips: list[Clip], whisper: Path, recipe: Recipe, tmp_path: Path
+def test_pieces_are_cut_at_random_and_always_the_same(
+    corpus: Path, whisper: Path, tuned: Recipe, tmp_path: Path
 ) -> None:
-    recipe = msgspec.structs.replace(recipe, crops=4, crop_s=(0.2, 0.6))
+    _, waves = read_waves(load_ravdess(corpus)[:10])
+    embedder = Embedder(load_whisper(str(whisper)), tuned).eval()
+    first = extract_pieces(waves, embedder, tuned, 1, tmp_path / "cache")
+    assert first is not None and first.shape == (10, 3, embedder.dim)
+    assert np.isfinite(first).all()
+    for cache in ("cache", "elsewhere"):
+        again = extract_pieces(waves, embedder, tuned, 1, tmp_path / cache)
+        assert again is not None and np.array_equal(first, again)
+    other = extract_pieces(waves, embedder, tuned, 2, tmp_path / "cache")
+    assert other is not None and not np.array_equal(first, other)
+    assert len(np.unique(first[0], axis=0)) == 3
+    some = extract_pieces(waves[np.arange(5)], embedder, tuned, 1, tmp_path / "cache")
+    assert some is not None and len(some) == 5
+
+
+def test_a_recipe_without_pieces_cuts_none(
+    corpus: Path, whisper: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    _, waves = read_waves(load_ravdess(corpus)[:2])
     embedder = Embedder(load_whisper(str(whisper)), recipe).eval()
-    first = extract(clips, embedder, tmp_path / "cache")
-    again = extract(clips, embedder, tmp_path / "elsewhere")
-    assert first.crops is not None and first.crops.shape == (3, 4, embedder.dim)
-    assert np.array_equal(first.crops, extract(clips, embedder, tmp_path / "cache").crops)
-    assert np.array_equal(first.crops, again.crops)
-    assert len(np.unique(first.crops[0], axis=0)) == 4
-    assert not np.isclose(first.crops[0], first.embeddings[0]).all(axis=1).any()
+    assert extract_pieces(waves, embedder, recipe, 1, tmp_path) is None
 
 
-def test_who_only_measures_cuts_no_pieces(
-    clips: list[Clip], whisper: Path, recipe: Recipe, tmp_path: Path
-) -> None:
-    recipe = msgspec.structs.replace(recipe, crops=4)
-    embedder = Embedder(load_whisper(str(whisper)), recipe).eval()
-    features = extract(clips, embedder, tmp_path / "cache", pieces=False)
-    assert features.crops is None and not list((tmp_path / "cache").glob("*/crops-*"))
-
-
-def test_a_piece_is_no_longer_than_its_clip(
-    clips: list[Clip], whisper: Path, recipe: Recipe, tmp_path: Path
-) -> None:
-    recipe = msgspec.structs.replace(recipe, crops=1, crop_s=(60, 60), crop_gain_db=0)
-    features = extract(
-        clips, Embedder(load_whisper(str(whisper)), recipe).eval(), tmp_path / "cache"
-    )
-    assert features.crops is not None and np.array_equal(features.crops[:, 0], features.embeddings)
-
-
-def test_pieces_stand_behind_the_clips_they_were_cut_from(
-    clips: list[Clip], whisper: Path, recipe: Recipe, tmp_path: Path
-) -> None:
-    recipe = msgspec.structs.replace(recipe, crops=2, crop_s=(0.2, 0.6))
-    embedder = Embedder(load_whisper(str(whisper)), recipe).eval()
-    features = extract(clips, embedder, tmp_path / "cache")
-    some = features[np.array([2, 0])].with_crops()
-    assert features.crops is not None
-    assert [clip.actor for clip in some.clips] == [3, 1, 3, 3, 1, 1]
-    assert np.array_equal(some.embeddings[2:4], features.crops[2])
-    assert len(some.actors) == len(some.embeddings) == 6
+def test_a_clips_pieces_stand_behind_it() -> None:
+    clips = tuple(Clip(Path(f"{row}.wav"), row, row, "speech") for row in range(3))
+    whole = np.arange(6, dtype=np.float32).reshape(3, 2)
+    pieces = whole[:, np.newaxis] + np.array([[[10], [20]]], np.float32)
+    some = Features(clips, whole, pieces)[np.array([2, 0])]
+    assert some.views[:, :, 0].tolist() == [[4, 14, 24], [0, 10, 20]]
+    assert Features(clips, whole).views.shape == (3, 1, 2)
 
 
 def test_the_default_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

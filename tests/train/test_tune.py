@@ -1,0 +1,154 @@
+"""Fine-tuning: it learns, is the same twice, and goes on where it was interrupted."""
+
+import copy
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from emotion.errors import ConfigurationError
+from train import tune as tuning
+from train.corpora import load_ravdess
+from train.encoder import Embedder, load_whisper
+from train.recipe import Recipe, Tuning
+from train.runs import actors_of
+from train.tune import Lessons, tune
+from train.waves import read_waves
+
+
+@pytest.fixture(scope="module")
+def lessons(corpus: Path) -> Lessons:
+    clips, waves = read_waves(load_ravdess(corpus)[:64])
+    return Lessons(waves, actors_of(clips, waves))
+
+
+def _embedder(whisper: Path, recipe: Recipe) -> Embedder:
+    return Embedder(load_whisper(str(whisper)), recipe).eval()
+
+
+def _with(recipe: Recipe, **changes: float) -> Recipe:
+    assert recipe.tuning is not None
+    return msgspec.structs.replace(recipe, tuning=msgspec.structs.replace(recipe.tuning, **changes))
+
+
+def _same(first: Embedder, second: Embedder) -> bool:
+    states = first.state_dict(), second.state_dict()
+    return all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_what_is_tuned_is_a_copy_frozen_and_rounded_to_half(
+    whisper: Path, tuned: Recipe, lessons: Lessons, tmp_path: Path
+) -> None:
+    before = _embedder(whisper, tuned)
+    kept = copy.deepcopy(before)
+    after = tune(before, lessons, tuned, 1, tmp_path)
+    assert _same(before, kept)
+    assert not after.training and not any(weight.requires_grad for weight in after.parameters())
+    assert all(torch.equal(weight, weight.half().float()) for weight in after.parameters())
+    assert torch.equal(after.positions, before.positions.half().float())
+    assert not torch.equal(after.conv1.weight, before.conv1.weight)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_seed_gives_bit_identical_weights_twice(
+    whisper: Path, tuned: Recipe, lessons: Lessons, tmp_path: Path
+) -> None:
+    first, second, other = (
+        tune(_embedder(whisper, tuned), lessons, tuned, seed, tmp_path) for seed in (1, 1, 2)
+    )
+    assert _same(first, second)
+    assert not _same(first, other)
+
+
+def test_an_interrupted_run_goes_on_and_ends_where_it_would_have(
+    whisper: Path,
+    tuned: Recipe,
+    lessons: Lessons,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tuned = _with(tuned, epochs=3)
+    expected = tune(_embedder(whisper, tuned), lessons, tuned, 1, tmp_path / "whole")
+    write = tuning.write
+
+    def interrupted(path: Path, save: object) -> None:
+        write(path, save)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tune(_embedder(whisper, tuned), lessons, tuned, 1, tmp_path / "run")
+    assert (tmp_path / "run" / "tuning.pt").is_file()
+    assert _same(expected, tune(_embedder(whisper, tuned), lessons, tuned, 1, tmp_path / "run"))
+
+
+def test_what_another_recipe_left_is_not_gone_on_from(
+    whisper: Path,
+    tuned: Recipe,
+    lessons: Lessons,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = tuning._Run(_embedder(whisper, tuned), lessons, tuned, 1)
+    run.one_epoch()
+    run.save(tmp_path / "tuning.pt")
+    other = tuning._Run(_embedder(whisper, tuned), lessons, tuned, 2)
+    other.resume(tmp_path / "tuning.pt")
+    assert other.epoch == 0 and "from the beginning" in caplog.text
+
+
+def test_the_loss_falls(whisper: Path, tuned: Recipe, lessons: Lessons) -> None:
+    tuned = _with(tuned, epochs=12, learning_rate=3e-3, head_rate=3e-3, dropout=0.0)
+    run = tuning._Run(_embedder(whisper, tuned), lessons, tuned, 1)
+    losses = [run.one_epoch() for _ in range(12)]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.1
+
+
+def test_a_teacher_holds_the_encoder_near_what_it_was(
+    whisper: Path, tuned: Recipe, lessons: Lessons, tmp_path: Path
+) -> None:
+    before = _embedder(whisper, tuned)
+    sound = torch.stack([lessons.waves.recording(row) for row in range(0, 64, 8)])
+
+    def moved(teacher: float) -> float:
+        recipe = _with(tuned, epochs=6, learning_rate=3e-3, teacher=teacher, dropout=0.0)
+        after = tune(before, lessons, recipe, 1, tmp_path)
+        with torch.no_grad():
+            return float((after(sound) - before(sound)).square().mean())
+
+    assert moved(30.0) < 0.5 * moved(0.0)
+
+
+def test_attention_is_learnt(
+    whisper: Path, tuned: Recipe, lessons: Lessons, tmp_path: Path
+) -> None:
+    tuned = msgspec.structs.replace(tuned, attention=True)
+    before = _embedder(whisper, tuned)
+    even = _embedder(whisper, msgspec.structs.replace(tuned, attention=False))
+    sound = lessons.waves.recording(0).unsqueeze(0)
+    with torch.no_grad():
+        torch.testing.assert_close(before(sound), even(sound))
+    after = tune(before, lessons, tuned, 1, tmp_path)
+    assert after.attention is not None and after.attention[0].weight.any()
+
+
+def test_a_recipe_that_does_not_say_how_is_refused(
+    whisper: Path, recipe: Recipe, lessons: Lessons, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match="needs both"):
+        tune(_embedder(whisper, recipe), lessons, recipe, 1, tmp_path)
+
+
+def test_batches_take_actors_and_clips_evenly(
+    whisper: Path, tuned: Recipe, lessons: Lessons
+) -> None:
+    tuned = msgspec.structs.replace(tuned, tuning=Tuning(actors=4, clips=2))
+    run = tuning._Run(_embedder(whisper, tuned), lessons, tuned, 1)
+    batches = list(run._batches())
+    assert len(batches) == 64 // 8
+    for rows in batches:
+        assert sorted(np.unique(lessons.actors.actors[rows], return_counts=True)[1]) == [2] * 4
+    assert len(torch.cat(batches).unique()) == 64
