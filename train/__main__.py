@@ -136,6 +136,36 @@ def crossval(
     _show(result)
 
 
+@app.command()
+def suite(
+    recipe: RecipeName,
+    data: Data,
+    out: Run,
+    whisper: Whisper = None,
+    cache: Cache = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Random splits.")] = 5,
+    target: Annotated[
+        str, typer.Option(help="Instruction set that int8 is judged for, or none to leave it out.")
+    ] = "avx2",
+) -> None:
+    """Every figure of the model card: trains what is missing, measures, prints one table."""
+    try:
+        from train import suite as suites
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"suite needs {error.name}, for voice activity: pip install 'emotion-monitor[cpu,train]'"
+        ) from error
+    from train.features import default_cache
+    from train.rows import as_table
+
+    int8 = None if target == "none" else target
+    order = suites.Order(recipe, data, out, cache or default_cache(), whisper, seeds, int8)
+    report, table = suites.evaluate(order)
+    _show(report)
+    title = f"{report['recipe']['name']}: adapted and unadapted figures are of the same weights"
+    Console().print(as_table(table, title))
+
+
 def _show(report: dict[str, Any] | None) -> None:
     from train.report import lines
 

@@ -114,7 +114,7 @@ class Bystanders:
     @cached_property
     def _shape(self) -> npt.NDArray[np.float64]:
         """Root of the mean power spectrum, 0 to 8 kHz: float64 [257]."""
-        return np.sqrt(np.mean([_spectrum(voice) for voice in self._voices], axis=0))
+        return np.asarray(np.sqrt(np.mean([_spectrum(voice) for voice in self._voices], axis=0)))
 
 
 def mixed(waveform: Waveform, noise: Waveform, snr_db: float) -> Waveform:

@@ -1,0 +1,136 @@
+"""What one model of a cross-validation is worth, under everything that the evaluation asks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from emotion.adapt import Baseline
+from train.evaluate import Figures, figures, probabilities
+from train.held_out import NOISES, SNRS_DB, Fold
+from train.streams import Answers, Voice, answers, balanced, hand_over, neutral_heavy
+
+BALANCED_DRAWS: Final = 20  # streams of each actor
+NEUTRAL_DRAWS: Final = 100
+HAND_OVER_DRAWS: Final = 5  # of each pair of actors
+HAND_OVER_CLIPS: Final = 30
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Answers to the same clips at the same positions, one way and the other.
+
+    Attributes:
+        adapted: with the channel's own statistics.
+        unadapted: with the training set's.
+    """
+
+    adapted: Answers
+    unadapted: Answers
+
+    def __getitem__(self, rows: npt.NDArray[np.bool_]) -> "Streams":
+        return Streams(self.adapted[rows], self.unadapted[rows])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model's answers.
+
+    Attributes:
+        name: the fold's.
+        truth: of the held-out clips: int64 [n].
+        clips: probabilities of the whole clips by condition, `clean` among them: float32 [n, 8].
+        window_truth: of the windows with at least half speech: int64 [m].
+        windows: their probabilities: float32 [m, 8].
+        window_share: share of all windows that these are.
+        streams: `balanced`, `neutral-heavy`; empty where the head cannot adapt.
+        hand_over: streams of two speakers by what is done about it, likewise.
+    """
+
+    name: str
+    truth: npt.NDArray[np.int64]
+    clips: Mapping[str, Array]
+    window_truth: npt.NDArray[np.int64]
+    windows: Array
+    window_share: float
+    streams: Mapping[str, Streams]
+    hand_over: Mapping[str, Answers]
+
+    def figures(self, condition: str = "clean") -> Figures:
+        """Of the whole clips under a condition."""
+        return figures(self.truth, self.clips[condition])
+
+
+def measure(fold: Fold) -> Measured:
+    """Judges a fold's held-out clips under every condition."""
+    head = fold.checkpoint.head
+    conditions = {"clean": fold.clean(), "telephone": fold.over_telephone()} | {
+        f"{kind} {snr_db} dB": fold.in_noise(kind, snr_db) for kind in NOISES for snr_db in SNRS_DB
+    }
+    windows = fold.windows()
+    adapts = fold.checkpoint.recipe.standardize
+    return Measured(
+        name=fold.name,
+        truth=fold.emotions,
+        clips={name: probabilities(head, rows) for name, rows in conditions.items()},
+        window_truth=fold.emotions[windows.clip],
+        windows=probabilities(head, windows.embeddings),
+        window_share=len(windows.clip) / windows.cut,
+        streams=_streams(fold) if adapts else {},
+        hand_over=_hand_over(fold) if adapts else {},
+    )
+
+
+def prior(fold: Fold) -> Baseline:
+    """What every call starts from: the training set's statistics, as the contract will carry them."""
+    head, recipe = fold.checkpoint.head, fold.checkpoint.recipe
+    return Baseline.prior(head.mean.numpy(), head.std.numpy(), recipe.prior_s)
+
+
+def _streams(fold: Fold) -> dict[str, Streams]:
+    kinds = {
+        "balanced": (balanced, BALANCED_DRAWS),
+        "neutral-heavy": (neutral_heavy, NEUTRAL_DRAWS),
+    }
+    drawn = {}
+    for index, (kind, (draw, count)) in enumerate(kinds.items()):
+        calls: list[Voice] = []
+        for actor, voice in fold.voices().items():
+            random = np.random.default_rng([actor, index])
+            calls += [voice[draw(voice.emotions, random)] for _ in range(count)]
+        head = fold.checkpoint.head
+        drawn[kind] = Streams(answers(head, calls, prior(fold)), answers(head, calls))
+    return drawn
+
+
+def _hand_over(fold: Fold) -> dict[str, Answers]:
+    voices = fold.voices()
+    calls: list[Voice] = []
+    for first in voices:
+        for second in voices:
+            random = np.random.default_rng([first, second])
+            if first != second:
+                pair = voices[first], voices[second]
+                calls += [hand_over(*pair, HAND_OVER_CLIPS, random) for _ in range(HAND_OVER_DRAWS)]
+    head = fold.checkpoint.head
+    return {
+        "unadapted": answers(head, calls),
+        "kept": answers(head, calls, prior(fold)),
+        "fresh start": _fresh(fold, calls),
+    }
+
+
+def _fresh(fold: Fold, calls: Sequence[Voice]) -> Answers:
+    """As if somebody said when the speaker changes."""
+    halves = [
+        call[np.arange(start, start + HAND_OVER_CLIPS)]
+        for call in calls
+        for start in (0, HAND_OVER_CLIPS)
+    ]
+    judged = answers(fold.checkpoint.head, halves, prior(fold))
+    length = 2 * HAND_OVER_CLIPS
+    return Answers(judged.truth, np.tile(np.arange(length), len(calls)), judged.probabilities)
