@@ -126,11 +126,8 @@ def _hand_over(fold: Fold) -> dict[str, Answers]:
 
 def _fresh(fold: Fold, calls: Sequence[Voice]) -> Answers:
     """As if somebody said when the speaker changes."""
-    halves = [
-        call[np.arange(start, start + HAND_OVER_CLIPS)]
-        for call in calls
-        for start in (0, HAND_OVER_CLIPS)
-    ]
+    places = [np.array_split(np.arange(len(call.emotions)), 2) for call in calls]
+    halves = [call[half] for call, both in zip(calls, places, strict=True) for half in both]
     judged = answers(fold.checkpoint.head, halves, prior(fold))
-    length = 2 * HAND_OVER_CLIPS
-    return Answers(judged.truth, np.tile(np.arange(length), len(calls)), judged.probabilities)
+    positions = np.concatenate([np.arange(len(call.emotions)) for call in calls])
+    return Answers(judged.truth, positions, judged.probabilities)

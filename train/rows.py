@@ -71,23 +71,26 @@ class Row:
         return self.judged <= limit if self.at_most else self.judged >= limit
 
 
-def rows(folds: Sequence[Measured], random: Sequence[float]) -> list[Row]:
-    """The table, apart from what a precision costs.
+def rows(
+    folds: Sequence[Measured], random: Sequence[float], precisions: Sequence[Row] = ()
+) -> list[Row]:
+    """The table.
 
     Args:
         folds: what EmoBox's six models said.
         random: accuracy on each random split.
+        precisions: what other number formats change.
     """
     clean = _over(folds, lambda fold: fold.figures()["ua"])
     table = [_row("UA, whole clips, no adaptation", clean, 0.79, 0.85)]
     if folds[0].streams:
         table += [_balanced(folds), _neutral_heavy(folds)]
-    table.append(_row("accuracy, random split, no adaptation", random, 0.94, 0.97, protocol=RANDOM))
     table += [_windows(folds, clean), _condition(folds, clean, "telephone", 0.03, 0.01)]
     for kind in NOISES:
         for snr_db in SNRS_DB:
             table.append(_condition(folds, clean, f"{kind} {snr_db} dB", *NOISE_LOSSES[snr_db]))
-    return [*table, *_calibration(folds)]
+    shared = _row("accuracy, random split, no adaptation", random, 0.94, 0.97, protocol=RANDOM)
+    return [*table, *_calibration(folds), *precisions, shared]
 
 
 def precision_row(precision: str, fp32: Sequence[float], judged: Sequence[float]) -> Row:

@@ -79,9 +79,8 @@ def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
     random = _trained(order, "random")
     emobox = _trained(order, "emobox")
     folds = _measured(order, [fold["name"] for fold in emobox["folds"]])
-    table = rows(folds, [seed["accuracy"] for seed in random["seeds"]])
-    if order.target is not None:
-        table += _precision(order)
+    precisions = _precision(order) if order.target is not None else []
+    table = rows(folds, [seed["accuracy"] for seed in random["seeds"]], precisions)
     parts = [(fold.name, fold.figures()) for fold in folds]
     report = combined("emobox", parts, recipe_from(emobox["recipe"]))
     report |= {"rows": [row.as_json() for row in table], "detail": detail(folds)}

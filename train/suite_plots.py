@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from train.evaluate import ECE_BINS
-from train.measure import HAND_OVER_CLIPS, Measured
+from train.measure import Measured
 from train.report import ACCENT, blank, plot_confusion, save_plot
 from train.streams import by_position, pooled
 
@@ -60,10 +60,10 @@ def plot_hand_over(folds: Sequence[Measured], title: str) -> Figure:
     colours = (_GREY, *_OTHERS, ACCENT)
     for way, colour in zip(folds[0].hand_over, colours, strict=False):
         course = by_position(pooled([fold.hand_over[way] for fold in folds]))
-        halves = (course[:HAND_OVER_CLIPS], course[HAND_OVER_CLIPS:])
-        smooth = np.concatenate([_smoothed(half) for half in halves])
-        _curve(axes, smooth.tolist(), way, colour)
-    axes.axvline(HAND_OVER_CLIPS + 0.5, color="black", linewidth=0.8, linestyle=":")
+        middle = len(course) // 2
+        smooth = _smoothed(course[:middle]) + _smoothed(course[middle:])
+        _curve(axes, smooth, way, colour)
+        axes.axvline(middle + 0.5, color="black", linewidth=0.8, linestyle=":")
     axes.set(xlabel="clips heard; another actor from the dotted line on", ylabel="UA, %")
     axes.set_title(title, fontsize=10)
     axes.legend(fontsize=8, loc="lower right")
