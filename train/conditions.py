@@ -9,6 +9,7 @@ P.56 (12/2011), method B.
 """
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Final, Literal
@@ -37,7 +38,8 @@ ENVELOPE_S: Final = 0.03  # P.56: time constant of each of the envelope's two po
 HANGOVER_S: Final = 0.2  # P.56: pauses up to so long belong to the speech
 MARGIN_DB: Final = 15.9  # P.56: from the activity threshold up to the active level
 LOWEST_THRESHOLD: Final = 2.0**-15  # P.56: the smallest step of 16 bits
-_STEP: Final = 2.0**0.25  # from threshold to threshold, 1.5 dB (P.56 takes 6 dB and interpolates)
+_THRESHOLDS: Final = [LOWEST_THRESHOLD * 2 ** (step / 8) for step in range(8 * 15 + 1)]
+"""Of the envelope, 0.75 dB apart up to full scale; P.56 takes 6 dB and interpolates."""
 
 SPECTRUM_SAMPLES: Final = 512  # 32 ms, of each frame whose spectrum counts
 
@@ -63,11 +65,11 @@ class Bystanders:
     """Speech of people other than the one who is heard: what noise is made of.
 
     Args:
-        recordings: float32 [any] each, at least one that is not silent.
+        voices: float32 [any] each, at least one; recordings as `voiced` leaves them.
     """
 
-    def __init__(self, recordings: Sequence[Waveform]) -> None:
-        self._recordings = recordings
+    def __init__(self, voices: Sequence[Waveform]) -> None:
+        self._voices = voices
 
     def noise(self, kind: Noise, name: str, samples: int) -> Waveform:
         """The noise that a clip is heard in; it depends on nothing but the clip's name.
@@ -107,11 +109,6 @@ class Bystanders:
         return total
 
     @cached_property
-    def _voices(self) -> list[Waveform]:
-        """Their speech without its pauses, each recording at the same level."""
-        return [_levelled(active(recording)) for recording in self._recordings]
-
-    @cached_property
     def _shape(self) -> npt.NDArray[np.float64]:
         """Root of the mean power spectrum, 0 to 8 kHz: float64 [257]."""
         return np.asarray(np.sqrt(np.mean([_spectrum(voice) for voice in self._voices], axis=0)))
@@ -133,6 +130,13 @@ def mixed(waveform: Waveform, noise: Waveform, snr_db: float) -> Waveform:
         return waveform
     wanted = active_power(waveform) / 10 ** (snr_db / 10)
     return np.clip(waveform + noise * np.float32(np.sqrt(wanted / power)), -1.0, 1.0)
+
+
+def voiced(waveform: Waveform) -> Waveform:
+    """A recording's speech without its pauses, at a mean power of 1; silence stays silent."""
+    speech = active(waveform)
+    power = float(np.mean(np.square(speech, dtype=np.float64)))
+    return speech * np.float32(1 / np.sqrt(power)) if power else speech
 
 
 def active(waveform: Waveform) -> Waveform:
@@ -157,17 +161,18 @@ def _level(waveform: Waveform) -> tuple[float, float]:
     if energy == 0.0:
         return 0.0, 0.0
     envelope = _envelope(waveform)
-    threshold, margin = LOWEST_THRESHOLD, 10 ** (MARGIN_DB / 10)
-    power = energy / len(waveform)
-    while threshold < 1.0:
-        count = np.count_nonzero(_activity(envelope, threshold))
-        if not count:
-            break
-        power = energy / count
-        if power <= margin * threshold**2:
-            break
-        threshold *= _STEP
-    return power, threshold
+    margin = 10 ** (MARGIN_DB / 10)
+
+    def spoken(threshold: float) -> int:
+        return int(np.count_nonzero(_activity(envelope, threshold)))
+
+    def too_high(threshold: float) -> bool:
+        return energy <= margin * threshold**2 * spoken(threshold) or not spoken(threshold)
+
+    # The margin shrinks as the threshold grows: the last threshold that still leaves it is wanted.
+    found = bisect_left(_THRESHOLDS, True, key=too_high)
+    threshold = _THRESHOLDS[max(found - 1, 0)]
+    return energy / (spoken(threshold) or len(waveform)), threshold
 
 
 def _envelope(waveform: Waveform) -> npt.NDArray[np.float64]:
@@ -181,12 +186,6 @@ def _activity(envelope: npt.NDArray[np.float64], threshold: float) -> npt.NDArra
     above = np.where(envelope >= threshold, np.arange(len(envelope)), -len(envelope))
     since = np.arange(len(envelope)) - np.maximum.accumulate(above)
     return since <= min(round(HANGOVER_S * SAMPLE_RATE), len(envelope) - 1)
-
-
-def _levelled(waveform: Waveform) -> Waveform:
-    """At a mean power of 1; silence stays silent."""
-    power = float(np.mean(np.square(waveform, dtype=np.float64)))
-    return waveform * np.float32(1 / np.sqrt(power)) if power else waveform
 
 
 def _spectrum(waveform: Waveform) -> npt.NDArray[np.float64]:

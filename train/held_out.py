@@ -20,7 +20,7 @@ from emotion.errors import CorpusError
 from emotion.vad import VoiceActivity
 from train.audio import Backend, read_mono, usable_backend
 from train.checkpoint import Checkpoint, load_checkpoint, load_clip_names
-from train.conditions import Bystanders, Noise, Waveform, mixed, telephone
+from train.conditions import Bystanders, Noise, Waveform, mixed, telephone, voiced
 from train.corpora import Clip
 from train.encoder import CONTEXT_SAMPLES, Embedder
 from train.features import configuration
@@ -118,9 +118,8 @@ class Fold:
         """Likewise, in noise made of the fold's other actors, whom the model has not heard either."""
 
         def noisy() -> list[Waveform]:
-            others = {actor: self._bystanders(actor) for actor in set(self.actors.tolist())}
             return [
-                mixed(w, others[clip.actor].noise(kind, clip.name, len(w)), snr_db)
+                mixed(w, self._bystanders[clip.actor].noise(kind, clip.name, len(w)), snr_db)
                 for clip, w in zip(self.clips, self.waveforms, strict=True)
             ]
 
@@ -158,9 +157,16 @@ class Fold:
     def _speech_s(self) -> npt.NDArray[np.float64]:
         return np.array([speech_s(waveform, self._voice) for waveform in self.waveforms])
 
-    def _bystanders(self, actor: int) -> Bystanders:
-        pairs = zip(self.clips, self.waveforms, strict=True)
-        return Bystanders([waveform for clip, waveform in pairs if clip.actor != actor])
+    @cached_property
+    def _bystanders(self) -> dict[int, Bystanders]:
+        """By actor: the fold's others."""
+        voices = [
+            (clip.actor, voiced(w)) for clip, w in zip(self.clips, self.waveforms, strict=True)
+        ]
+        return {
+            actor: Bystanders([voice for other, voice in voices if other != actor])
+            for actor in set(self.actors.tolist())
+        }
 
     def _embedded(
         self, condition: str, sound: Callable[[], list[Waveform]]

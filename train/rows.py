@@ -13,7 +13,7 @@ from rich.table import Table
 
 from train.evaluate import calibration_error, figures
 from train.held_out import NOISES, SNRS_DB
-from train.measure import Measured
+from train.measure import AS_SERVED, Measured
 from train.streams import SETTLED
 
 UNSEEN: Final = "unseen actors, EmoBox folds, speech"
@@ -84,7 +84,7 @@ def rows(
     clean = _over(folds, lambda fold: fold.figures()["ua"])
     table = [_row("UA, whole clips, no adaptation", clean, 0.79, 0.85)]
     if folds[0].streams:
-        table += [_balanced(folds), _neutral_heavy(folds)]
+        table += [_balanced(folds), _neutral_heavy(folds), _second_speaker(folds)]
     table += [_windows(folds, clean), _condition(folds, clean, "telephone", 0.03, 0.01)]
     for kind in NOISES:
         for snr_db in SNRS_DB:
@@ -142,6 +142,19 @@ def _neutral_heavy(folds: Sequence[Measured]) -> Row:
     gain = float(np.mean(values)) - float(np.mean(without))
     figure = "UA, causal adaptation, neutral-heavy stream, all positions"
     note = f"unadapted {100 * np.mean(without):.1f}"
+    return _row(figure, values, 0.0, 0.05, gain, "over unadapted", note=note)
+
+
+def _second_speaker(folds: Sequence[Measured]) -> Row:
+    def second(way: str) -> list[float]:
+        said = [fold.hand_over[way] for fold in folds]
+        return [each[each.position > each.position.max() // 2].ua() for each in said]
+
+    values = second(AS_SERVED)
+    others = {way: float(np.mean(second(way))) for way in folds[0].hand_over if way != AS_SERVED}
+    gain = float(np.mean(values)) - others["unadapted"]
+    note = "; ".join(f"{way} {100 * ua:.1f}" for way, ua in others.items())
+    figure = "UA, causal adaptation, second speaker of a call, all positions"
     return _row(figure, values, 0.0, 0.05, gain, "over unadapted", note=note)
 
 

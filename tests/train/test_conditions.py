@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.conditions import Bystanders, active, active_power, mixed, telephone
+from train.conditions import Bystanders, active, active_power, mixed, telephone, voiced
 
 RATE = 16_000
 
@@ -79,7 +79,9 @@ def test_silence_has_no_level_and_gets_no_noise() -> None:
 @pytest.mark.parametrize("snr_db", [20, 10, 5])
 def test_the_noise_lies_at_the_ratio_to_the_active_speech(kind: str, snr_db: float) -> None:
     clip = speech(3)
-    noise = Bystanders([speech(seed) for seed in range(4, 12)]).noise(kind, "clip", len(clip))  # type: ignore[arg-type]
+    noise = Bystanders([voiced(speech(seed)) for seed in range(4, 12)]).noise(
+        kind, "clip", len(clip)
+    )  # type: ignore[arg-type]
     added = mixed(clip, noise, snr_db) - clip
     ratio = 10 * np.log10(active_power(clip)) - decibels(added)
     assert ratio == pytest.approx(snr_db, abs=0.05)
@@ -87,14 +89,18 @@ def test_the_noise_lies_at_the_ratio_to_the_active_speech(kind: str, snr_db: flo
 
 @pytest.mark.parametrize("kind", ["speech-shaped", "babble"])
 def test_a_clips_noise_is_always_the_same_and_another_clips_is_another(kind: str) -> None:
-    first, again = (Bystanders([speech(1), speech(2)]).noise(kind, "a", 8_000) for _ in range(2))  # type: ignore[arg-type]
-    other = Bystanders([speech(1), speech(2)]).noise(kind, "b", 8_000)  # type: ignore[arg-type]
+    first, again = (
+        Bystanders([voiced(speech(1)), voiced(speech(2))]).noise(kind, "a", 8_000) for _ in range(2)
+    )  # type: ignore[arg-type]
+    other = Bystanders([voiced(speech(1)), voiced(speech(2))]).noise(kind, "b", 8_000)  # type: ignore[arg-type]
     assert np.array_equal(first, again) and first.shape == (8_000,)
     assert abs(np.corrcoef(first, other)[0, 1]) < 0.5
 
 
 def test_speech_shaped_noise_has_the_spectrum_of_the_speech_and_does_not_pause() -> None:
-    noise = Bystanders([speech(seed) for seed in range(6)]).noise("speech-shaped", "a", 4 * RATE)
+    noise = Bystanders([voiced(speech(seed)) for seed in range(6)]).noise(
+        "speech-shaped", "a", 4 * RATE
+    )
     spectra = [np.abs(np.fft.rfft(sound)) ** 2 for sound in (noise, speech(7, 3.0))]
     low, high = slice(0, 2_000), slice(12_000, 20_000)  # the convolution has its zeros every 2 kHz
     ratios = [10 * np.log10(s[low].mean() / s[high].mean()) for s in spectra]
@@ -103,5 +109,5 @@ def test_speech_shaped_noise_has_the_spectrum_of_the_speech_and_does_not_pause()
 
 
 def test_babble_has_no_pauses_where_its_voices_have() -> None:
-    noise = Bystanders([speech(seed) for seed in range(8)]).noise("babble", "a", 4 * RATE)
+    noise = Bystanders([voiced(speech(seed)) for seed in range(8)]).noise("babble", "a", 4 * RATE)
     assert min(np.abs(noise).reshape(-1, 6_400).max(1)) > 0.1 * np.abs(noise).max()

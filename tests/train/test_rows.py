@@ -39,7 +39,11 @@ def measured(name: str, clean: float, **changed: float) -> Measured:
             "balanced": Streams(answers(0.9), answers(0.7)),
             "neutral-heavy": Streams(answers(changed.get("heavy", 0.8)), answers(0.7)),
         },
-        hand_over={},
+        hand_over={
+            "unadapted": answers(0.7),
+            "as served": answers(changed.get("served", 0.8)),
+            "fresh start": answers(0.9),
+        },
     )
 
 
@@ -55,7 +59,7 @@ def find(part: str, found: dict[str, Row]) -> Row:
 
 def test_there_is_a_row_for_every_figure_and_only_the_random_split_shares_actors() -> None:
     found = table()
-    assert len(found) == 3 + 1 + 1 + 1 + 6 + 2
+    assert len(found) == 4 + 1 + 1 + 1 + 6 + 2
     shared = [row.figure for row in found.values() if row.protocol != UNSEEN]
     assert shared == ["accuracy, random split, no adaptation"]
     assert find("random", found).protocol == RANDOM
