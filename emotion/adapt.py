@@ -28,9 +28,9 @@ TYPICAL: Final = 0.8
 explains as well 0, and what lies above -`TYPICAL` speaks for another voice. Chosen, with `PATIENCE_S`,
 on actors held out within the training folds, where 0.7 to 0.9 and 3 to 4 s did about as well."""
 
-PATIENCE_S: Final = 4.0
+PATIENCE_S: Final = 3.0
 """Doubt at which a channel starts afresh. A second of speech adds at most `TYPICAL`, however strange it
-is, so it takes 5 s of another voice, and no single window can do it."""
+is, so it takes some 4 s of another voice, and no single window of the default length can do it."""
 
 MIN_DIVERGENCE: Final = 0.02
 """Nats a dimension, by which a channel must differ from the corpus before scores mean anything."""

@@ -23,6 +23,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
+PRINTED_WIDTH = 120
+"""Columns of a table that goes into a file or a log."""
+
 Data = Annotated[Path, typer.Option(help="Folder with the recordings.")]
 Run = Annotated[Path, typer.Option(help="Folder to write, outside the repository or under runs/.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="seed, stream or a .toml file.")]
@@ -163,7 +166,7 @@ def suite(
     report, table = suites.evaluate(order)
     _show(report)
     title = f"{report['recipe']['name']}: adapted and unadapted figures are of the same weights"
-    Console().print(as_table(table, title))
+    Console(width=None if Console().is_terminal else PRINTED_WIDTH).print(as_table(table, title))
 
 
 def _show(report: dict[str, Any] | None) -> None:

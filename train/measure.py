@@ -49,6 +49,7 @@ class Measured:
         clips: probabilities of the whole clips by condition, `clean` among them: float32 [n, 8].
         window_truth: of the windows with at least half speech: int64 [m].
         windows: their probabilities: float32 [m, 8].
+        window_samples: how long each is: the first two of a clip are shorter: int64 [m].
         window_share: share of all windows that these are.
         streams: `balanced`, `neutral-heavy`; empty where the head cannot adapt.
         hand_over: streams of two speakers by what is done about it, likewise.
@@ -59,6 +60,7 @@ class Measured:
     clips: Mapping[str, Array]
     window_truth: npt.NDArray[np.int64]
     windows: Array
+    window_samples: npt.NDArray[np.int64]
     window_share: float
     streams: Mapping[str, Streams]
     hand_over: Mapping[str, Answers]
@@ -82,6 +84,7 @@ def measure(fold: Fold) -> Measured:
         clips={name: probabilities(head, rows) for name, rows in conditions.items()},
         window_truth=fold.emotions[windows.clip],
         windows=probabilities(head, windows.embeddings),
+        window_samples=windows.samples,
         window_share=len(windows.clip) / windows.cut,
         streams=_streams(fold) if adapts else {},
         hand_over=_hand_over(fold) if adapts else {},

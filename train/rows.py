@@ -115,7 +115,7 @@ def as_table(table: Sequence[Row], title: str) -> Table:
         judged = f"{100 * row.judged:{'+' if row.basis else ''}.{digits}f} {row.basis}".strip()
         limits = (f"{sign} {100 * limit:g}" for limit in (row.reach, row.aim))
         verdict = "aim" if row.aimed else "reached" if row.reached else "MISSED"
-        figure = row.figure + (f" ({row.note})" if row.note else "")
+        figure = row.figure + (f"\n  [dim]{row.note}[/dim]" if row.note else "")
         shown.add_row(
             figure, f"{100 * row.value:.1f} ± {100 * row.sd:.1f}", judged, *limits, verdict
         )

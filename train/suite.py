@@ -31,12 +31,13 @@ from train import runs
 from train.corpora import load_ravdess
 from train.evaluate import combined
 from train.files import write_json
+from train.frontend import SAMPLE_RATE
 from train.held_out import Fold
 from train.measure import Measured, measure
 from train.recipe import Recipe, load_recipe, recipe_from
 from train.rows import Row, precision_row, rows
 from train.splits import Protocol
-from train.streams import by_position, pooled
+from train.streams import Answers, by_position, pooled
 from train.suite_plots import plot_suite
 
 PRECISION = "int8"
@@ -109,12 +110,24 @@ def detail(folds: Sequence[Measured]) -> dict[str, Any]:
         way: by_position(pooled([fold.hand_over[way] for fold in folds]))
         for way in folds[0].hand_over
     }
-    share = float(np.mean([fold.window_share for fold in folds]))
     return {
         "conditions": conditions,
-        "window_share": share,
+        "windows": _windows(folds),
         "ua_by_position": streams,
         "hand_over_ua_by_position": hand_over,
+    }
+
+
+def _windows(folds: Sequence[Measured]) -> dict[str, Any]:
+    """What share of all windows is half speech, and UA by the windows' length."""
+    said = pooled([Answers(f.window_truth, f.window_samples, f.windows) for f in folds])
+    lengths = {
+        f"{samples / SAMPLE_RATE:g}": said[said.position == samples]
+        for samples in np.unique(said.position)
+    }
+    return {
+        "share": float(np.mean([fold.window_share for fold in folds])),
+        "by_seconds": {s: {"n": len(a.truth), "ua": a.ua()} for s, a in lengths.items()},
     }
 
 

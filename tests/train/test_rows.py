@@ -34,6 +34,7 @@ def measured(name: str, clean: float, **changed: float) -> Measured:
         clips=clips,
         window_truth=TRUTH,
         windows=said(changed.get("windows", clean)),
+        window_samples=np.full(len(TRUTH), 48_000),
         window_share=0.4,
         streams={
             "balanced": Streams(answers(0.9), answers(0.7)),
