@@ -144,9 +144,14 @@ class Fold:
         kept = self._kept("windows", compute)
         return Windows(kept["embeddings"], kept["clip"], kept["samples"], int(kept["cut"]))
 
-    def voices(self) -> dict[int, Voice]:
-        """Each held-out actor's clips, by actor."""
-        embeddings = self.clean()
+    def voices(self, embeddings: npt.NDArray[np.float32] | None = None) -> dict[int, Voice]:
+        """Each held-out actor's clips, by actor.
+
+        Args:
+            embeddings: of the clips under some condition; clean where None. How much speech there
+                is in a clip is always that of the clean one.
+        """
+        embeddings = self.clean() if embeddings is None else embeddings
         seconds = self._kept("speech", lambda: {"speech_s": self._speech_s()})["speech_s"]
         everyone = Voice(embeddings, self.emotions, seconds)
         return {

@@ -1,7 +1,7 @@
 """What one model of a cross-validation is worth, under everything that the evaluation asks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,9 +11,10 @@ import numpy.typing as npt
 from emotion.adapt import PATIENCE_S, Baseline
 from train.evaluate import Figures, figures, probabilities
 from train.held_out import NOISES, SNRS_DB, Fold
-from train.streams import Answers, Voice, answers, balanced, hand_over, neutral_heavy
+from train.streams import Answers, Rows, Voice, answers, balanced, hand_over, neutral_heavy
 
 BALANCED_DRAWS: Final = 20  # streams of each actor
+CONDITION_DRAWS: Final = 5  # likewise, under each condition
 NEUTRAL_DRAWS: Final = 100
 HAND_OVER_DRAWS: Final = 5  # of each pair of actors
 HAND_OVER_CLIPS: Final = 30
@@ -21,6 +22,7 @@ AS_SERVED: Final = "as served"
 """What is done about a hand-over by default: noticing it."""
 
 Array = npt.NDArray[np.float32]
+Draw = Callable[[Rows, np.random.Generator], Rows]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Measured:
         window_samples: how long each is: the first two of a clip are shorter: int64 [m].
         window_share: share of all windows that these are.
         streams: `balanced`, `neutral-heavy`; empty where the head cannot adapt.
+        conditions: balanced streams that are heard under a condition throughout, likewise.
         hand_over: streams of two speakers by what is done about it, likewise.
     """
 
@@ -63,6 +66,7 @@ class Measured:
     window_samples: npt.NDArray[np.int64]
     window_share: float
     streams: Mapping[str, Streams]
+    conditions: Mapping[str, Streams]
     hand_over: Mapping[str, Answers]
 
     def figures(self, condition: str = "clean") -> Figures:
@@ -87,6 +91,7 @@ def measure(fold: Fold) -> Measured:
         window_samples=windows.samples,
         window_share=len(windows.clip) / windows.cut,
         streams=_streams(fold) if adapts else {},
+        conditions={n: _balanced(fold, rows) for n, rows in conditions.items()} if adapts else {},
         hand_over=_hand_over(fold) if adapts else {},
     )
 
@@ -98,19 +103,24 @@ def prior(fold: Fold, patience_s: float = PATIENCE_S) -> Baseline:
 
 
 def _streams(fold: Fold) -> dict[str, Streams]:
-    kinds = {
-        "balanced": (balanced, BALANCED_DRAWS),
-        "neutral-heavy": (neutral_heavy, NEUTRAL_DRAWS),
+    return {
+        "balanced": _drawn(fold, fold.voices(), balanced, BALANCED_DRAWS),
+        "neutral-heavy": _drawn(fold, fold.voices(), neutral_heavy, NEUTRAL_DRAWS),
     }
-    drawn = {}
-    for index, (kind, (draw, count)) in enumerate(kinds.items()):
-        calls: list[Voice] = []
-        for actor, voice in fold.voices().items():
-            random = np.random.default_rng([actor, index])
-            calls += [voice[draw(voice.emotions, random)] for _ in range(count)]
-        head = fold.checkpoint.head
-        drawn[kind] = Streams(answers(head, calls, prior(fold)), answers(head, calls))
-    return drawn
+
+
+def _balanced(fold: Fold, embeddings: Array) -> Streams:
+    return _drawn(fold, fold.voices(embeddings), balanced, CONDITION_DRAWS)
+
+
+def _drawn(fold: Fold, voices: Mapping[int, Voice], draw: Draw, count: int) -> Streams:
+    """So many streams of each actor; an actor's draws are always the same."""
+    calls: list[Voice] = []
+    for actor, voice in voices.items():
+        random = np.random.default_rng(actor)
+        calls += [voice[draw(voice.emotions, random)] for _ in range(count)]
+    head = fold.checkpoint.head
+    return Streams(answers(head, calls, prior(fold)), answers(head, calls))
 
 
 def _hand_over(fold: Fold) -> dict[str, Answers]:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from train.evaluate import calibration_error, figures
 from train.held_out import NOISES, SNRS_DB
-from train.measure import AS_SERVED, Measured
+from train.measure import AS_SERVED, Measured, Streams
 from train.streams import SETTLED
 
 UNSEEN: Final = "unseen actors, EmoBox folds, speech"
@@ -102,6 +102,15 @@ def precision_row(precision: str, fp32: Sequence[float], judged: Sequence[float]
     return _row(figure, judged, 0.005, 0.002, change, basis, at_most=True, note=note)
 
 
+def adapted_ua(folds: Sequence[Measured], condition: str) -> float | None:
+    """UA under a condition that the whole call is in, once the voice is known in it; the mean over
+    the folds. None where the model cannot adapt."""
+    if not folds[0].conditions:
+        return None
+    known = _settled(folds, lambda fold: fold.conditions[condition])
+    return float(np.mean([both.adapted.ua() for both in known]))
+
+
 def as_table(table: Sequence[Row], title: str) -> Table:
     """The rows for people, in percent and in points."""
     shown = Table("figure", "± sd over models", "held to", "reach", "aim", "", title=title)
@@ -122,18 +131,19 @@ def as_table(table: Sequence[Row], title: str) -> Table:
     return shown
 
 
-def _balanced(folds: Sequence[Measured]) -> Row:
-    def settled(fold: Measured, adapted: bool) -> float:
-        streams = fold.streams["balanced"]
-        both = streams[streams.adapted.position >= SETTLED]
-        return (both.adapted if adapted else both.unadapted).ua()
+def _settled(folds: Sequence[Measured], streams: Callable[[Measured], Streams]) -> list[Streams]:
+    """Each fold's streams from the clip on from which a voice counts as known."""
+    each = [streams(fold) for fold in folds]
+    return [both[both.adapted.position >= SETTLED] for both in each]
 
-    values = _over(folds, lambda fold: settled(fold, True))
-    without = float(np.mean(_over(folds, lambda fold: settled(fold, False))))
+
+def _balanced(folds: Sequence[Measured]) -> Row:
+    known = _settled(folds, lambda fold: fold.streams["balanced"])
+    without = float(np.mean([both.unadapted.ua() for both in known]))
     everywhere = float(np.mean(_over(folds, lambda fold: fold.streams["balanced"].adapted.ua())))
     note = f"unadapted {100 * without:.1f}; all positions {100 * everywhere:.1f}"
     figure = f"UA, causal adaptation, balanced stream, from clip {SETTLED + 1} on"
-    return _row(figure, values, 0.87, 0.92, note=note)
+    return _row(figure, [both.adapted.ua() for both in known], 0.87, 0.92, note=note)
 
 
 def _neutral_heavy(folds: Sequence[Measured]) -> Row:
@@ -170,7 +180,10 @@ def _condition(
     folds: Sequence[Measured], clean: Sequence[float], name: str, reach: float, aim: float
 ) -> Row:
     values = _over(folds, lambda fold: fold.figures(name)["ua"])
-    return _loss(f"UA, whole clips, {name}", values, clean, reach, aim, "below clean", "")
+    adapted = adapted_ua(folds, name)
+    known = f"adapted to it, from clip {SETTLED + 1} on: "
+    note = "" if adapted is None else f"{known}{100 * adapted:.1f}"
+    return _loss(f"UA, whole clips, {name}", values, clean, reach, aim, "below clean", note)
 
 
 def _calibration(folds: Sequence[Measured]) -> list[Row]:

@@ -35,7 +35,7 @@ from train.frontend import SAMPLE_RATE
 from train.held_out import Fold
 from train.measure import Measured, measure
 from train.recipe import Recipe, load_recipe, recipe_from
-from train.rows import Row, precision_row, rows
+from train.rows import Row, adapted_ua, precision_row, rows
 from train.splits import Protocol
 from train.streams import Answers, by_position, pooled
 from train.suite_plots import plot_suite
@@ -97,6 +97,7 @@ def detail(folds: Sequence[Measured]) -> dict[str, Any]:
         each = [(fold.name, fold.figures(name)) for fold in folds]
         conditions[name] = {
             "ua": float(np.mean([figures["ua"] for _, figures in each])),
+            "ua_adapted": adapted_ua(folds, name),
             "folds": [{"name": fold} | dict(figures) for fold, figures in each],
         }
     streams = {

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from train.evaluate import ECE_BINS
 from train.measure import Measured
 from train.report import ACCENT, blank, plot_confusion, save_plot
-from train.streams import by_position, pooled
+from train.rows import adapted_ua
+from train.streams import SETTLED, by_position, pooled
 
 _GREY: Final = "#888888"
 _OTHERS: Final = ("#c8553d", "#4a9c6d")
@@ -71,16 +72,28 @@ def plot_hand_over(folds: Sequence[Measured], title: str) -> Figure:
 
 
 def plot_conditions(folds: Sequence[Measured], title: str) -> Figure:
-    """A bar for each condition's UA; the whiskers are the standard deviation over the folds."""
+    """UA of whole clips under each condition, with its standard deviation over the folds, and,
+    where the model adapts, what it is once a voice is known in that condition."""
     names = list(folds[0].clips)
     uas = 100 * np.array([[fold.figures(name)["ua"] for name in names] for fold in folds])
-    figure, axes = blank(6.4, 3.8)
+    figure, axes = blank(7.2, 3.9)
+    places = np.arange(len(names))
     spread = uas.std(axis=0, ddof=1) if len(folds) > 1 else None
-    bars = axes.bar(names, uas.mean(axis=0), yerr=spread, color=ACCENT, ecolor=_GREY)
-    axes.bar_label(bars, fmt="%.1f", fontsize=8, label_type="center", color="white")
+    adapted = [ua for name in names if (ua := adapted_ua(folds, name)) is not None]
+    width = 0.4 if adapted else 0.8
+    options: dict[str, Any] = {"width": width, "ecolor": "black", "error_kw": {"linewidth": 0.8}}
+    bars = [
+        axes.bar(places - 0.4 + width / 2, uas.mean(axis=0), yerr=spread, color=_GREY, **options)
+    ]
+    if adapted:
+        known = [100 * ua for ua in adapted]
+        bars.append(axes.bar(places + 0.2, known, width=width, color=ACCENT))
+        axes.legend(bars, ["as it is", f"adapted, from clip {SETTLED + 1} on"], fontsize=8)
+    for drawn in bars:
+        axes.bar_label(drawn, fmt="%.0f", fontsize=7, label_type="center", color="white")
+    axes.set_xticks(places, names, rotation=30, ha="right")
     axes.set(ylim=(0, 100), ylabel="UA, whole clips, %")
     axes.set_title(title, fontsize=10)
-    axes.tick_params(axis="x", labelrotation=35)
     return figure
 
 

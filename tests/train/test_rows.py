@@ -40,6 +40,7 @@ def measured(name: str, clean: float, **changed: float) -> Measured:
             "balanced": Streams(answers(0.9), answers(0.7)),
             "neutral-heavy": Streams(answers(changed.get("heavy", 0.8)), answers(0.7)),
         },
+        conditions={c: Streams(answers(0.9), answers(0.6)) for c in clips},
         hand_over={
             "unadapted": answers(0.7),
             "as served": answers(changed.get("served", 0.8)),
@@ -118,6 +119,10 @@ def test_the_calibration_error_of_all_clips_stands_beside_the_folds_own() -> Non
     assert find("pooled", found).value == pytest.approx(confidence - 0.85, abs=1e-6)
     own = np.mean([confidence - 0.8, confidence - 0.9])
     assert find("folds' own", found).value == pytest.approx(own, abs=1e-6)
+
+
+def test_beside_a_condition_stands_what_adapting_to_it_gives() -> None:
+    assert find("telephone", table()).note == "adapted to it, from clip 21 on: 80.0"
 
 
 @pytest.mark.parametrize("change", [-0.004, 0.004])

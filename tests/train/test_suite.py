@@ -63,7 +63,7 @@ class Evaluation:
 
 def _program(monkeypatch: pytest.MonkeyPatch, arguments: list[object]) -> int:
     monkeypatch.setattr(rows, "SETTLED", 4)  # eight clips an actor, not sixty
-    for draws in ("BALANCED_DRAWS", "NEUTRAL_DRAWS", "HAND_OVER_DRAWS"):
+    for draws in ("BALANCED_DRAWS", "CONDITION_DRAWS", "NEUTRAL_DRAWS", "HAND_OVER_DRAWS"):
         monkeypatch.setattr(measure, draws, 1)
     monkeypatch.setattr(sys, "argv", ["emotion-train", "suite", *map(str, arguments)])
     with pytest.raises(SystemExit) as ending:
