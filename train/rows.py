@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from rich.table import Table
 
 from train.evaluate import calibration_error, figures
@@ -18,6 +19,8 @@ from train.streams import SETTLED
 
 UNSEEN: Final = "unseen actors, EmoBox folds, speech"
 RANDOM: Final = "random 80/20, actors on both sides, speech and song"
+
+CHANCE_DRAWS: Final = 50
 
 NOISE_LOSSES: Final = {20: (0.02, 0.01), 10: (0.05, 0.03), 5: (0.09, 0.06)}
 """By SNR in dB: how much UA may be lost, and what to aim at."""
@@ -187,14 +190,29 @@ def _condition(
 
 
 def _calibration(folds: Sequence[Measured]) -> list[Row]:
-    truth = np.concatenate([fold.truth for fold in folds])
     said = np.concatenate([fold.clips["clean"] for fold in folds])
-    pooled = calibration_error(truth, said)
+    pooled = calibration_error(np.concatenate([fold.truth for fold in folds]), said)
     each = _over(folds, lambda fold: fold.figures()["ece"])
+    chance = float(np.mean([calibration_by_chance(fold.clips["clean"]) for fold in folds]))
+    notes = (calibration_by_chance(said), chance)
+    note, own = (f"{100 * ece:.1f} if it were perfect, by chance alone" for ece in notes)
+    names = ("all folds' clips pooled", "mean of the folds' own")
     return [
-        _row("ECE, 15 bins, all folds' clips pooled", [pooled], 0.05, 0.02, at_most=True),
-        _row("ECE, 15 bins, mean of the folds' own", each, 0.05, 0.02, at_most=True),
+        _row(f"ECE, 15 bins, {names[0]}", [pooled], 0.05, 0.02, at_most=True, note=note),
+        _row(f"ECE, 15 bins, {names[1]}", each, 0.05, 0.02, at_most=True, note=own),
     ]
+
+
+def calibration_by_chance(predicted: npt.NDArray[np.float32]) -> float:
+    """The calibration error that these probabilities, float32 [n, 8], would show if they were
+    exactly right: the mean over truths drawn from them. Few clips in many bins never fit."""
+    random = np.random.default_rng(0)
+    edges = predicted.cumsum(axis=1, dtype=np.float64)
+    errors = []
+    for _ in range(CHANCE_DRAWS):
+        place = random.random((len(predicted), 1)) * edges[:, -1:]
+        errors.append(calibration_error((edges > place).argmax(axis=1), predicted))
+    return float(np.mean(errors))
 
 
 def _over(folds: Sequence[Measured], figure: Callable[[Measured], float]) -> list[float]:

@@ -7,7 +7,15 @@ import pytest
 from rich.console import Console
 
 from train.measure import Measured, Streams
-from train.rows import RANDOM, UNSEEN, Row, as_table, precision_row, rows
+from train.rows import (
+    RANDOM,
+    UNSEEN,
+    Row,
+    as_table,
+    calibration_by_chance,
+    precision_row,
+    rows,
+)
 from train.streams import Answers
 
 TRUTH = np.repeat(np.arange(8), 10)
@@ -123,6 +131,15 @@ def test_the_calibration_error_of_all_clips_stands_beside_the_folds_own() -> Non
 
 def test_beside_a_condition_stands_what_adapting_to_it_gives() -> None:
     assert find("telephone", table()).note == "adapted to it, from clip 21 on: 80.0"
+
+
+def test_a_perfect_model_shows_some_calibration_error_where_clips_are_few() -> None:
+    scores = np.random.default_rng(0).normal(0, 2, (20_000, 8))
+    predicted = (np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)).astype(np.float32)
+    many, few = calibration_by_chance(predicted), calibration_by_chance(predicted[:240])
+    assert many < 0.01 and 0.02 < few < 0.08
+    certain = np.eye(8, dtype=np.float32)[np.arange(240) % 8]
+    assert calibration_by_chance(certain) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("change", [-0.004, 0.004])
