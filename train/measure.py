@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from emotion.adapt import PATIENCE_S, Baseline
+from emotion.progress import track
 from train.evaluate import Figures, figures, probabilities
 from train.held_out import NOISES, SNRS_DB, Fold
 from train.streams import Answers, Rows, Voice, answers, balanced, hand_over, neutral_heavy
@@ -77,9 +79,8 @@ class Measured:
 def measure(fold: Fold) -> Measured:
     """Judges a fold's held-out clips under every condition."""
     head = fold.checkpoint.head
-    conditions = {"clean": fold.clean(), "telephone": fold.over_telephone()} | {
-        f"{kind} {snr_db} dB": fold.in_noise(kind, snr_db) for kind in NOISES for snr_db in SNRS_DB
-    }
+    heard = track(list(_conditions(fold).items()), fold.name)
+    conditions = {name: embeddings() for name, embeddings in heard}
     windows = fold.windows()
     adapts = fold.checkpoint.recipe.standardize
     return Measured(
@@ -94,6 +95,15 @@ def measure(fold: Fold) -> Measured:
         conditions={n: _balanced(fold, rows) for n, rows in conditions.items()} if adapts else {},
         hand_over=_hand_over(fold) if adapts else {},
     )
+
+
+def _conditions(fold: Fold) -> dict[str, Callable[[], Array]]:
+    """What embeds the whole clips, by condition."""
+    conditions = {"clean": fold.clean, "telephone": fold.over_telephone}
+    for kind in NOISES:
+        for snr_db in SNRS_DB:
+            conditions[f"{kind} {snr_db} dB"] = partial(fold.in_noise, kind, snr_db)
+    return conditions
 
 
 def prior(fold: Fold, patience_s: float = PATIENCE_S) -> Baseline:

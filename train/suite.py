@@ -25,7 +25,6 @@ import numpy as np
 
 from emotion.engine import load_voice
 from emotion.errors import ConfigurationError
-from emotion.progress import track
 from train import report as reports
 from train import runs
 from train.corpora import load_ravdess
@@ -175,8 +174,7 @@ def _measured(order: Order, names: Sequence[str]) -> list[Measured]:
     corpus, voice = load_ravdess(order.data), load_voice()
     # Each fold's recordings are let go of before the next one's are read.
     return [
-        measure(Fold(order.out / "emobox" / name, corpus, order.cache, voice))
-        for name in track(names, "evaluation")
+        measure(Fold(order.out / "emobox" / name, corpus, order.cache, voice)) for name in names
     ]
 
 
