@@ -15,7 +15,7 @@ from train.evaluate import Figures, figures, probabilities
 from train.held_out import NOISES, SNRS_DB, Fold
 from train.streams import Answers, Rows, Voice, answers, balanced, hand_over, neutral_heavy
 
-BALANCED_DRAWS: Final = 20  # streams of each actor
+BALANCED_DRAWS: Final = 60  # streams of each actor
 CONDITION_DRAWS: Final = 5  # likewise, under each condition
 NEUTRAL_DRAWS: Final = 100
 HAND_OVER_DRAWS: Final = 5  # of each pair of actors

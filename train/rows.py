@@ -126,11 +126,11 @@ def as_table(table: Sequence[Row], title: str) -> Table:
         sign, digits = ("≤" if row.at_most else "≥"), 1
         judged = f"{100 * row.judged:{'+' if row.basis else ''}.{digits}f} {row.basis}".strip()
         limits = (f"{sign} {100 * limit:g}" for limit in (row.reach, row.aim))
+        spread = f" ± {100 * row.sd:.1f}" if len(row.models) > 1 else ""
+        value = f"{100 * row.value:.1f}{spread}"
         verdict = "aim" if row.aimed else "reached" if row.reached else "MISSED"
         figure = row.figure + (f"\n  [dim]{row.note}[/dim]" if row.note else "")
-        shown.add_row(
-            figure, f"{100 * row.value:.1f} ± {100 * row.sd:.1f}", judged, *limits, verdict
-        )
+        shown.add_row(figure, value, judged, *limits, verdict)
     return shown
 
 

@@ -20,7 +20,7 @@ _TITLES: Final = {
     "balanced": "all emotions equally often",
     "neutral-heavy": "70 % neutral and calm",
 }
-_SMOOTHED: Final = 3  # places of a hand-over's curve that are averaged, for the eye
+_SMOOTHED: Final = 3  # places that are averaged, for the eye: a place has few answers
 
 
 def plot_suite(report: dict[str, Any], folds: Sequence[Measured], to: Path) -> None:
@@ -47,7 +47,8 @@ def plot_adaptation(folds: Sequence[Measured], title: str) -> Figure:
     for axes, kind in zip(figure.subplots(1, 2, sharey=True), folds[0].streams, strict=True):
         for way, colour in (("adapted", ACCENT), ("unadapted", _GREY)):
             said = pooled([getattr(fold.streams[kind], way) for fold in folds])
-            _curve(axes, by_position(said), f"{way}: {100 * said.ua():.1f} overall", colour)
+            course = _smoothed(by_position(said))
+            _curve(axes, course, f"{way}: {100 * said.ua():.1f} overall", colour)
         axes.set(xlabel="clips heard", title=_TITLES[kind])
         axes.legend(fontsize=8, loc="lower right")
     figure.axes[0].set_ylabel("UA, %")
