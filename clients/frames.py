@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 from websockets.frames import Frame, Opcode
 
 from clients.recordings import open_recording
 from clients.synthetic import conversation, pauses
-from emotion.audio import RESAMPLING_QUALITY, Decoder, Samples, from_pcm, to_pcm
+from emotion.audio import RESAMPLING_QUALITY, Samples, from_pcm, to_mulaw, to_pcm
 from emotion.errors import AudioError
 
 CALL_S: Final = 60.0  # of synthetic speech, before it begins again
@@ -67,14 +66,6 @@ def masked(data: bytes | str) -> bytes:
     if isinstance(data, str):
         return Frame(Opcode.TEXT, data.encode()).serialize(mask=True)
     return Frame(Opcode.BINARY, data).serialize(mask=True)
-
-
-def to_mulaw(pcm: npt.NDArray[np.int16]) -> bytes:
-    """int16 [n] -> the nearest G.711 mu-law codes."""
-    levels = Decoder("mulaw").feed(bytes(range(256)))[:, 0]
-    order = np.argsort(levels, kind="stable")
-    between = (levels[order][1:] + levels[order][:-1]) / 2
-    return order[np.searchsorted(between, from_pcm(pcm))].astype(np.uint8).tobytes()
 
 
 def synthetic(share: float, encoding: LoadEncoding, window_s: float) -> Samples:

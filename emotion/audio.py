@@ -194,3 +194,11 @@ def to_pcm(samples: Samples) -> Pcm:
 def from_pcm(pcm: Pcm) -> Samples:
     """int16 -> float32, -1 to 1."""
     return pcm.astype(np.float32) / np.float32(FULL_SCALE)
+
+
+def to_mulaw(pcm: Pcm) -> bytes:
+    """int16 [n] -> the nearest G.711 mu-law codes, one byte a sample."""
+    levels = _G711["mulaw"]
+    order = np.argsort(levels, kind="stable")
+    between = (levels[order][1:] + levels[order][:-1]) / 2
+    return order[np.searchsorted(between, from_pcm(pcm))].astype(np.uint8).tobytes()

@@ -213,10 +213,15 @@ def load_engine(model: Path | None = None, device: Device = "auto") -> Engine:
     if contract.adaptable and other.is_file():
         classifier = _open(other, CPU)  # one row: no device pays for the trip
         _same_model(contract, _verified(classifier, other, "classifier"), other)
-    voice = VoiceActivity(_open(voice_path(), CPU))
-    engine = Engine(contract, "cuda" if provider == CUDA else "cpu", monitor, classifier, voice)
+    served_on = "cuda" if provider == CUDA else "cpu"
+    engine = Engine(contract, served_on, monitor, classifier, load_voice())
     log.info("model %s %s on %s", contract.name, contract.version, engine.device)
     return engine
+
+
+def load_voice() -> VoiceActivity:
+    """The embedded voice activity model, on the CPU."""
+    return VoiceActivity(_open(voice_path(), CPU))
 
 
 def _provider(contract: Contract, device: Device, path: Path) -> str:

@@ -166,7 +166,8 @@ class Emotion(Message, frozen=True, kw_only=True):
         start_s: where the window begins, in seconds of audio since the session's start.
         end_s: where it ends.
         speech_ratio: share of the window that is speech; None where voice activity is off.
-        adapted_s: seconds of speech behind the channel's statistics; 0 without adaptation.
+        adapted_s: seconds of speech behind the channel's statistics; 0 without adaptation. It falls
+            where another voice is noticed, and the statistics start afresh.
         latency_ms: from the receipt of the window's last sample to this event.
     """
 

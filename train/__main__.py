@@ -23,6 +23,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
+PRINTED_WIDTH = 120
+"""Columns of a table that goes into a file or a log."""
+
 Data = Annotated[Path, typer.Option(help="Folder with the recordings.")]
 Run = Annotated[Path, typer.Option(help="Folder to write, outside the repository or under runs/.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="seed, stream or a .toml file.")]
@@ -134,6 +137,36 @@ def crossval(
     result, histories = runs.crossval_run(material, out, folds.value, seeds or 5)
     reports.plot_result(result, histories, out / "plots")
     _show(result)
+
+
+@app.command()
+def suite(
+    recipe: RecipeName,
+    data: Data,
+    out: Run,
+    whisper: Whisper = None,
+    cache: Cache = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Random splits.")] = 5,
+    target: Annotated[
+        str, typer.Option(help="Instruction set that int8 is judged for, or none to leave it out.")
+    ] = "avx2",
+) -> None:
+    """Every figure of the model card: trains what is missing, measures, prints one table."""
+    try:
+        from train import suite as suites
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"suite needs {error.name}, for voice activity: pip install 'emotion-monitor[cpu,train]'"
+        ) from error
+    from train.features import default_cache
+    from train.rows import as_table
+
+    int8 = None if target == "none" else target
+    order = suites.Order(recipe, data, out, cache or default_cache(), whisper, seeds, int8)
+    report, table = suites.evaluate(order)
+    _show(report)
+    title = f"{report['recipe']['name']}: adapted and unadapted figures are of the same weights"
+    Console(width=None if Console().is_terminal else PRINTED_WIDTH).print(as_table(table, title))
 
 
 def _show(report: dict[str, Any] | None) -> None:

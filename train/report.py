@@ -15,7 +15,7 @@ from train.fit import Epoch
 
 DPI: Final = 120
 
-_ACCENT: Final = "#3566a8"
+ACCENT: Final = "#3566a8"
 
 
 def plot_result(report: dict[str, Any], histories: Mapping[str, Sequence[Epoch]], to: Path) -> None:
@@ -27,17 +27,17 @@ def plot_result(report: dict[str, Any], histories: Mapping[str, Sequence[Epoch]]
         to: the folder; made where it is missing.
     """
     title = f"{report['recipe']['name']}, {_PROTOCOLS[report['protocol']]}"
-    _save(plot_confusion(report["confusion"], title), to / "confusion.png")
-    _save(plot_per_class(report["per_class"], title), to / "per_class.png")
+    save_plot(plot_confusion(report["confusion"], title), to / "confusion.png")
+    save_plot(plot_per_class(report["per_class"], title), to / "per_class.png")
     if any(histories.values()):
-        _save(plot_learning(histories, title), to / "learning_curve.png")
+        save_plot(plot_learning(histories, title), to / "learning_curve.png")
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]], title: str) -> Figure:
     """Rows are the truth, in percent of each row; the count stands below the percentage."""
     counts = np.array(confusion)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = _figure(6.4, 5.6)
+    figure, axes = blank(6.4, 5.6)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*counts.shape):
         if counts[row, column]:
@@ -53,8 +53,8 @@ def plot_confusion(confusion: Sequence[Sequence[int]], title: str) -> Figure:
 def plot_per_class(per_class: Mapping[str, float | None], title: str) -> Figure:
     """A bar for each class's recall."""
     recalls = [100 * (per_class[label] or 0.0) for label in EMOTIONS]
-    figure, axes = _figure(6.4, 3.6)
-    bars = axes.bar(EMOTIONS, recalls, color=_ACCENT)
+    figure, axes = blank(6.4, 3.6)
+    bars = axes.bar(EMOTIONS, recalls, color=ACCENT)
     axes.bar_label(bars, fmt="%.0f", fontsize=8)
     axes.set(ylim=(0, 108), ylabel="recall, %", title=title)
     axes.tick_params(axis="x", labelrotation=30)
@@ -63,7 +63,7 @@ def plot_per_class(per_class: Mapping[str, float | None], title: str) -> Figure:
 
 def plot_learning(histories: Mapping[str, Sequence[Epoch]], title: str) -> Figure:
     """Accuracy on the held-out clips and the training loss after each epoch, a line a model."""
-    figure, axes = _figure(6.4, 3.8)
+    figure, axes = blank(6.4, 3.8)
     losses = axes.twinx()
     for name, history in histories.items():
         epochs = [epoch["epoch"] for epoch in history]
@@ -103,12 +103,14 @@ _PROTOCOLS: Final = {
 }
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def blank(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty plot, its size in inches."""
     # Without pyplot: no global state, no window system, nothing to close.
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_plot(figure: Figure, path: Path) -> None:
+    """Writes a PNG; the same plot gives the same bytes."""
     with matplotlib.rc_context({"svg.hashsalt": ""}):
         write(path, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI))

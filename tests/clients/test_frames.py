@@ -8,7 +8,7 @@ import soundfile
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
-from clients.frames import MAX_CALL_S, framed, masked, recorded, synthetic, to_mulaw
+from clients.frames import MAX_CALL_S, framed, masked, recorded, synthetic
 from emotion.audio import Decoder, to_pcm
 from emotion.errors import AudioError
 
@@ -45,14 +45,6 @@ def test_frames_hold_the_call_in_order(encoding: str, size: int) -> None:
 
 def test_what_does_not_fill_a_frame_is_left_out() -> None:
     assert len(framed(np.zeros(16_000 + 319, np.float32), "pcm_s16le", 20).frames) == 50
-
-
-def test_mulaw_takes_the_nearest_code_for_every_sample() -> None:
-    pcm = np.arange(-32_768, 32_768, dtype=np.int32).astype(np.int16)
-    levels = np.sort(np.round(Decoder("mulaw").feed(bytes(range(256)))[:, 0] * 32_768))
-    heard = np.round(Decoder("mulaw").feed(to_mulaw(pcm))[:, 0] * 32_768)
-    nearest = np.abs(levels[:, np.newaxis] - pcm[np.newaxis, ::97]).min(0)
-    np.testing.assert_array_equal(np.abs(heard - pcm)[::97], nearest)
 
 
 def write(path: Path, seconds: float, rate: int, channels: int = 1) -> None:

@@ -16,6 +16,7 @@ from emotion.audio import (
     Resampler,
     from_pcm,
     resample,
+    to_mulaw,
     to_pcm,
 )
 from emotion.errors import AudioError
@@ -27,6 +28,14 @@ cuts = st.lists(st.integers(0, 400), max_size=12)
 def pieces(data: bytes, at: list[int]) -> list[bytes]:
     edges = [0, *sorted(min(cut, len(data)) for cut in at), len(data)]
     return [data[a:b] for a, b in pairwise(edges)]
+
+
+def test_mulaw_takes_the_nearest_code_for_every_sample():
+    pcm = np.arange(-32_768, 32_768, dtype=np.int32).astype(np.int16)
+    levels = np.sort(np.round(Decoder("mulaw").feed(bytes(range(256)))[:, 0] * 32_768))
+    heard = np.round(Decoder("mulaw").feed(to_mulaw(pcm))[:, 0] * 32_768)
+    nearest = np.abs(levels[:, np.newaxis] - pcm[np.newaxis, ::97]).min(0)
+    np.testing.assert_array_equal(np.abs(heard - pcm)[::97], nearest)
 
 
 @pytest.mark.parametrize(("encoding", "subtype"), [("mulaw", "ULAW"), ("alaw", "ALAW")])

@@ -162,7 +162,7 @@ def test_figures_of_another_recipe_are_refused(
         ),
         (["evaluate", "--run", "nowhere", "--data", ".", "--json", "x"], "no finished run"),
         (["download", "--out", "x", "--base-url", "nonsense"], "nonsense"),
-        (["suite"], "No such command"),
+        (["sweet"], "No such command"),
     ],
 )  # fmt: skip
 def test_what_a_user_gets_wrong_ends_in_one_line_and_code_2(

@@ -1,0 +1,157 @@
+"""The table: what is held against its limit, and what the verdict is."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from train.measure import Measured, Streams
+from train.rows import (
+    RANDOM,
+    UNSEEN,
+    Row,
+    as_table,
+    calibration_by_chance,
+    precision_row,
+    rows,
+)
+from train.streams import Answers
+
+TRUTH = np.repeat(np.arange(8), 10)
+
+
+def said(right: float, truth: np.ndarray = TRUTH) -> np.ndarray:
+    """Probabilities that are right on a share of each class's answers, and say 90 %."""
+    label = np.array([t if i % 10 < 10 * right else (t + 1) % 8 for i, t in enumerate(truth)])
+    return (0.9 * np.eye(8)[label] + 0.1 / 8).astype(np.float32)
+
+
+def answers(right: float) -> Answers:
+    return Answers(TRUTH, np.tile(np.arange(10, 30, 2), 8), said(right))
+
+
+def measured(name: str, clean: float, **changed: float) -> Measured:
+    conditions = ["telephone"] + [
+        f"{k} {d} dB" for k in ("speech-shaped", "babble") for d in (20, 10, 5)
+    ]
+    clips = {"clean": said(clean)} | {c: said(changed.get(c.split()[0], clean)) for c in conditions}
+    return Measured(
+        name=name,
+        truth=TRUTH,
+        clips=clips,
+        window_truth=TRUTH,
+        windows=said(changed.get("windows", clean)),
+        window_samples=np.full(len(TRUTH), 48_000),
+        window_share=0.4,
+        streams={
+            "balanced": Streams(answers(0.9), answers(0.7)),
+            "neutral-heavy": Streams(answers(changed.get("heavy", 0.8)), answers(0.7)),
+        },
+        conditions={c: Streams(answers(0.9), answers(0.6)) for c in clips},
+        hand_over={
+            "unadapted": answers(0.7),
+            "as served": answers(changed.get("served", 0.8)),
+            "fresh start": answers(0.9),
+        },
+    )
+
+
+def table(**changed: float) -> dict[str, Row]:
+    folds = [measured("fold-1", 0.8, **changed), measured("fold-2", 0.9, **changed)]
+    return {row.figure: row for row in rows(folds, [0.95, 0.97])}
+
+
+def find(part: str, found: dict[str, Row]) -> Row:
+    (row,) = [row for figure, row in found.items() if part in figure]
+    return row
+
+
+def test_there_is_a_row_for_every_figure_and_only_the_random_split_shares_actors() -> None:
+    found = table()
+    assert len(found) == 4 + 1 + 1 + 1 + 6 + 2
+    shared = [row.figure for row in found.values() if row.protocol != UNSEEN]
+    assert shared == ["accuracy, random split, no adaptation"]
+    assert find("random", found).protocol == RANDOM
+
+
+def test_a_figure_is_the_mean_over_the_models_with_its_spread() -> None:
+    row = find("whole clips, no adaptation", table())
+    assert row.value == row.judged == pytest.approx(0.85)
+    assert row.sd == pytest.approx(np.std([0.8, 0.9], ddof=1))
+    assert row.models == pytest.approx((0.8, 0.9))
+    assert row.reached and (row.aimed == (row.value >= 0.85))
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "right", "lost", "verdict"),
+    [
+        ("telephone", "telephone", 0.8, 0.05, (False, False)),
+        ("babble 5 dB", "babble", 0.8, 0.05, (True, True)),
+        ("babble 10 dB", "babble", 0.8, 0.05, (True, False)),
+        ("speech-shaped 20 dB", "speech-shaped", 1.0, -0.15, (True, True)),
+        ("windows", "windows", 0.8, 0.05, (False, False)),
+    ],
+)
+def test_a_condition_is_held_to_what_it_loses(
+    part: str, key: str, right: float, lost: float, verdict: tuple[bool, bool]
+) -> None:
+    row = find(part, table(**{key: right}))
+    assert row.value == pytest.approx(right)
+    assert row.judged == pytest.approx(lost)
+    if part != "babble 10 dB":  # exactly at its limit
+        assert (row.reached, row.aimed) == verdict
+
+
+@pytest.mark.parametrize(
+    ("right", "reached", "aimed"), [(0.6, False, False), (0.7, True, False), (0.8, True, True)]
+)
+def test_a_neutral_heavy_stream_is_held_to_what_adaptation_gains(
+    right: float, reached: bool, aimed: bool
+) -> None:
+    row = find("neutral-heavy", table(heavy=right))
+    assert row.judged == pytest.approx(right - 0.7)
+    assert (row.reached, row.aimed) == (reached, aimed)
+
+
+def test_a_balanced_stream_counts_from_the_21st_clip_on() -> None:
+    row = find("balanced", table())
+    # Of each class's ten answers, the first nine are right; those at places 10 to 18 do not count.
+    assert row.value == pytest.approx(0.8)
+    assert "unadapted 40.0; all positions 90.0" in row.note
+
+
+def test_the_calibration_error_of_all_clips_stands_beside_the_folds_own() -> None:
+    found = table()
+    confidence = 0.9 + 0.1 / 8
+    assert find("pooled", found).value == pytest.approx(confidence - 0.85, abs=1e-6)
+    own = np.mean([confidence - 0.8, confidence - 0.9])
+    assert find("folds' own", found).value == pytest.approx(own, abs=1e-6)
+
+
+def test_beside_a_condition_stands_what_adapting_to_it_gives() -> None:
+    assert find("telephone", table()).note == "adapted to it, from clip 21 on: 80.0"
+
+
+def test_a_perfect_model_shows_some_calibration_error_where_clips_are_few() -> None:
+    scores = np.random.default_rng(0).normal(0, 2, (20_000, 8))
+    predicted = (np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)).astype(np.float32)
+    many, few = calibration_by_chance(predicted), calibration_by_chance(predicted[:240])
+    assert many < 0.01 and 0.02 < few < 0.08
+    certain = np.eye(8, dtype=np.float32)[np.arange(240) % 8]
+    assert calibration_by_chance(certain) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("change", [-0.004, 0.004])
+def test_a_precision_is_held_to_its_change_in_either_direction(change: float) -> None:
+    row = precision_row("int8", [0.8, 0.9], [0.8 + change, 0.9 + change])
+    assert row.judged == pytest.approx(0.004) and row.reached and not row.aimed
+
+
+def test_the_printed_table_says_which_figures_share_actors_and_which_were_missed() -> None:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(as_table(list(table(telephone=0.5).values()), "small"))
+    unseen, shared = console.export_text().split(RANDOM)
+    assert UNSEEN in unseen and "accuracy, random split" in shared
+    (telephone,) = [line for line in unseen.splitlines() if "telephone" in line]
+    assert "50.0 ± 0.0" in telephone and "+35.0 below clean" in telephone and "MISSED" in telephone

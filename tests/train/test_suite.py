@@ -1,0 +1,187 @@
+"""emotion-train suite: one command, one table, and what was done is not done again."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.speech import speech_like
+from train import held_out, measure, rows, runs, suite
+from train.__main__ import main
+from train.rows import UNSEEN
+from train.splits import EMOBOX_FOLDS
+
+RECIPE = """
+name = "small"
+layers = [1, 2]
+pooling = ["mean", "std"]
+hidden = [16]
+batch_norm = [true]
+dropout = [0.1]
+learning_rate = 3e-3
+schedule = "one-cycle"
+batch_size = 16
+epochs = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two actors of each fold, a clip for each emotion."""
+    folder = tmp_path_factory.mktemp("spoken")
+    for actor in sorted(actor for fold in EMOBOX_FOLDS for actor in sorted(fold)[:2]):
+        for emotion in range(1, 9):
+            samples = 0.3 * speech_like(1.2, seed=8 * actor + emotion)
+            path = folder / f"03-01-{emotion:02}-01-01-01-{actor:02}.flac"
+            soundfile.write(path, samples.astype(np.float32), 16_000)
+    return folder
+
+
+@dataclass
+class Evaluation:
+    """A folder with a finished evaluation of its own, and the command that made it."""
+
+    folder: Path
+    arguments: list[object]
+
+    def again(self, monkeypatch: pytest.MonkeyPatch, target: str = "none") -> int:
+        options = ["--out", self.folder / "run", "--cache", self.folder / "cache"]
+        return _program(monkeypatch, [*self.arguments, *options, "--target", target])
+
+    def report(self) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads((self.folder / "run" / "suite.json").read_text())
+        return report
+
+
+def _program(monkeypatch: pytest.MonkeyPatch, arguments: list[object]) -> int:
+    monkeypatch.setattr(rows, "SETTLED", 4)  # eight clips an actor, not sixty
+    for draws in ("BALANCED_DRAWS", "CONDITION_DRAWS", "NEUTRAL_DRAWS", "HAND_OVER_DRAWS"):
+        monkeypatch.setattr(measure, draws, 1)
+    monkeypatch.setattr(sys, "argv", ["emotion-train", "suite", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ending:
+        main()
+    assert isinstance(ending.value.code, int)
+    return ending.value.code
+
+
+@pytest.fixture(scope="module")
+def finished(spoken: Path, whisper: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "small.toml").write_text(RECIPE)
+    inputs = ["--recipe", folder / "small.toml", "--data", spoken, "--whisper", whisper]
+    evaluation = Evaluation(folder, [*inputs, "--seeds", "2"])
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert evaluation.again(monkeypatch) == 0
+    return evaluation
+
+
+@pytest.fixture
+def evaluation(finished: Evaluation, tmp_path: Path) -> Evaluation:
+    """A copy, to be changed."""
+    shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
+    return Evaluation(tmp_path, ["--recipe", tmp_path / "small.toml", *finished.arguments[2:]])
+
+
+def test_one_command_writes_every_row_what_is_behind_it_and_plots(evaluation: Evaluation) -> None:
+    report, run = evaluation.report(), evaluation.folder / "run"
+    assert (report["protocol"], report["adaptation"], report["n"]) == ("emobox", "none", 96)
+    folds = json.loads((run / "emobox" / "crossval.json").read_text())
+    assert report["ua"] == report["rows"][0]["value"] == pytest.approx(folds["ua"])
+    assert len(report["rows"]) == 15
+    assert [row["figure"] for row in report["rows"] if row["protocol"] != UNSEEN] == [
+        "accuracy, random split, no adaptation"
+    ]
+    ways = {"unadapted", "never forgetting", "as served", "fresh start"}
+    assert set(report["detail"]["hand_over_ua_by_position"]) == ways
+    assert len(report["detail"]["ua_by_position"]["balanced"]["adapted"]) == 8
+    windows = report["detail"]["windows"]
+    assert sum(part["n"] for part in windows["by_seconds"].values()) >= 96
+    assert 0 < windows["share"] <= 1
+    for plot in ("adaptation", "conditions", "reliability", "confusion", "hand_over"):
+        assert (run / "plots" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_done_is_not_done_again_and_gives_the_same_table(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = evaluation.report()
+    monkeypatch.setattr(runs, "crossval_run", None)
+    monkeypatch.setattr(held_out, "embed", None)
+    assert evaluation.again(monkeypatch) == 0
+    assert evaluation.report() == before
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "telephone" in printed and "babble 5 dB" in printed and "random" in printed
+
+
+@pytest.mark.parametrize(
+    ("change", "trained"),
+    [("a model is missing", ["emobox"]), ("another recipe", ["random", "emobox"])],
+)
+def test_a_cross_validation_is_made_again_where_it_is_not_whole_or_another_recipes(
+    change: str, trained: list[str], evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if change == "a model is missing":
+        run = evaluation.folder / "run" / "emobox" / "fold-3" / "run.json"
+        content = run.read_bytes()
+        run.unlink()
+    else:
+        (evaluation.folder / "small.toml").write_text(RECIPE.replace("epochs = 2", "epochs = 1"))
+    asked: list[str] = []
+
+    def crossval(_: object, out: Path, protocol: str, seeds: int) -> tuple[dict[str, Any], Any]:
+        asked.append(protocol)
+        if change == "a model is missing":
+            run.write_bytes(content)
+        return json.loads((out / "crossval.json").read_text()), {}
+
+    monkeypatch.setattr(runs, "crossval_run", crossval)
+    assert evaluation.again(monkeypatch) == 0
+    assert asked == trained
+
+
+def test_int8_is_judged_by_the_exporter_on_every_fold(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def export(command: list[str], **_: Any) -> SimpleNamespace:
+        asked.append(command)
+        out = Path(command[command.index("--out") + 1])
+        out.mkdir()
+        folds = [{"ua_fp32": 0.5 + 0.1 * fold, "ua": 0.49 + 0.1 * fold} for fold in range(3)]
+        (out / "parity.json").write_text(json.dumps({"judge": {"folds": folds}}))
+        return SimpleNamespace(returncode=1)  # a limit was missed: that is a result, too
+
+    monkeypatch.setattr(subprocess, "run", export)
+    assert evaluation.again(monkeypatch, "avx512_vnni") == 0
+    (row,) = [row for row in evaluation.report()["rows"] if "int8" in row["figure"]]
+    assert row["judged"] == pytest.approx(0.01) and not row["reached"]
+    assert row["models"] == pytest.approx([0.49, 0.59, 0.69])
+    (command,) = asked
+    assert command[1:3] == ["-m", "export"] and "avx512_vnni" in command
+    assert command[command.index("--judge") + 1] == str(evaluation.folder / "run" / "emobox")
+
+
+def test_an_exporter_that_fails_is_an_error_of_one_line(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=2))
+    assert evaluation.again(monkeypatch, "avx2") == 2
+    assert "ended with 2" in capsys.readouterr().err
+
+
+def test_without_the_exporter_the_row_is_missing_and_the_log_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(suite.importlib.util, "find_spec", lambda _: None)
+    order = suite.Order("stream", tmp_path, tmp_path, tmp_path)
+    assert suite._precision(order) == []
+    assert "install the extra `export`" in caplog.text

@@ -1,0 +1,160 @@
+"""What one model of a cross-validation is worth, under everything that the evaluation asks."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from emotion.adapt import PATIENCE_S, Baseline
+from emotion.progress import track
+from train.evaluate import Figures, figures, probabilities
+from train.held_out import NOISES, SNRS_DB, Fold
+from train.streams import Answers, Rows, Voice, answers, balanced, hand_over, neutral_heavy
+
+BALANCED_DRAWS: Final = 60  # streams of each actor
+CONDITION_DRAWS: Final = 5  # likewise, under each condition
+NEUTRAL_DRAWS: Final = 100
+HAND_OVER_DRAWS: Final = 5  # of each pair of actors
+HAND_OVER_CLIPS: Final = 30
+AS_SERVED: Final = "as served"
+"""What is done about a hand-over by default: noticing it."""
+
+Array = npt.NDArray[np.float32]
+Draw = Callable[[Rows, np.random.Generator], Rows]
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Answers to the same clips at the same positions, one way and the other.
+
+    Attributes:
+        adapted: with the channel's own statistics.
+        unadapted: with the training set's.
+    """
+
+    adapted: Answers
+    unadapted: Answers
+
+    def __getitem__(self, rows: npt.NDArray[np.bool_]) -> "Streams":
+        return Streams(self.adapted[rows], self.unadapted[rows])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One model's answers.
+
+    Attributes:
+        name: the fold's.
+        truth: of the held-out clips: int64 [n].
+        clips: probabilities of the whole clips by condition, `clean` among them: float32 [n, 8].
+        window_truth: of the windows with at least half speech: int64 [m].
+        windows: their probabilities: float32 [m, 8].
+        window_samples: how long each is: the first two of a clip are shorter: int64 [m].
+        window_share: share of all windows that these are.
+        streams: `balanced`, `neutral-heavy`; empty where the head cannot adapt.
+        conditions: balanced streams that are heard under a condition throughout, likewise.
+        hand_over: streams of two speakers by what is done about it, likewise.
+    """
+
+    name: str
+    truth: npt.NDArray[np.int64]
+    clips: Mapping[str, Array]
+    window_truth: npt.NDArray[np.int64]
+    windows: Array
+    window_samples: npt.NDArray[np.int64]
+    window_share: float
+    streams: Mapping[str, Streams]
+    conditions: Mapping[str, Streams]
+    hand_over: Mapping[str, Answers]
+
+    def figures(self, condition: str = "clean") -> Figures:
+        """Of the whole clips under a condition."""
+        return figures(self.truth, self.clips[condition])
+
+
+def measure(fold: Fold) -> Measured:
+    """Judges a fold's held-out clips under every condition."""
+    head = fold.checkpoint.head
+    heard = track(list(_conditions(fold).items()), fold.name)
+    conditions = {name: embeddings() for name, embeddings in heard}
+    windows = fold.windows()
+    adapts = fold.checkpoint.recipe.standardize
+    return Measured(
+        name=fold.name,
+        truth=fold.emotions,
+        clips={name: probabilities(head, rows) for name, rows in conditions.items()},
+        window_truth=fold.emotions[windows.clip],
+        windows=probabilities(head, windows.embeddings),
+        window_samples=windows.samples,
+        window_share=len(windows.clip) / windows.cut,
+        streams=_streams(fold) if adapts else {},
+        conditions={n: _balanced(fold, rows) for n, rows in conditions.items()} if adapts else {},
+        hand_over=_hand_over(fold) if adapts else {},
+    )
+
+
+def _conditions(fold: Fold) -> dict[str, Callable[[], Array]]:
+    """What embeds the whole clips, by condition."""
+    conditions = {"clean": fold.clean, "telephone": fold.over_telephone}
+    for kind in NOISES:
+        for snr_db in SNRS_DB:
+            conditions[f"{kind} {snr_db} dB"] = partial(fold.in_noise, kind, snr_db)
+    return conditions
+
+
+def prior(fold: Fold, patience_s: float = PATIENCE_S) -> Baseline:
+    """What every call starts from: the training set's statistics, as the contract will carry them."""
+    head, recipe = fold.checkpoint.head, fold.checkpoint.recipe
+    return Baseline.prior(head.mean.numpy(), head.std.numpy(), recipe.prior_s, patience_s)
+
+
+def _streams(fold: Fold) -> dict[str, Streams]:
+    return {
+        "balanced": _drawn(fold, fold.voices(), balanced, BALANCED_DRAWS),
+        "neutral-heavy": _drawn(fold, fold.voices(), neutral_heavy, NEUTRAL_DRAWS),
+    }
+
+
+def _balanced(fold: Fold, embeddings: Array) -> Streams:
+    return _drawn(fold, fold.voices(embeddings), balanced, CONDITION_DRAWS)
+
+
+def _drawn(fold: Fold, voices: Mapping[int, Voice], draw: Draw, count: int) -> Streams:
+    """So many streams of each actor; an actor's draws are always the same."""
+    calls: list[Voice] = []
+    for actor, voice in voices.items():
+        random = np.random.default_rng(actor)
+        calls += [voice[draw(voice.emotions, random)] for _ in range(count)]
+    head = fold.checkpoint.head
+    return Streams(answers(head, calls, prior(fold)), answers(head, calls))
+
+
+def _hand_over(fold: Fold) -> dict[str, Answers]:
+    voices = fold.voices()
+    calls: list[Voice] = []
+    for first in voices:
+        for second in voices:
+            random = np.random.default_rng([first, second])
+            if first != second:
+                pair = voices[first], voices[second]
+                calls += [hand_over(*pair, HAND_OVER_CLIPS, random) for _ in range(HAND_OVER_DRAWS)]
+    head = fold.checkpoint.head
+    return {
+        "unadapted": answers(head, calls),
+        "never forgetting": answers(head, calls, prior(fold, math.inf)),
+        AS_SERVED: answers(head, calls, prior(fold)),
+        "fresh start": _fresh(fold, calls),
+    }
+
+
+def _fresh(fold: Fold, calls: Sequence[Voice]) -> Answers:
+    """As if somebody said when the speaker changes."""
+    places = [np.array_split(np.arange(len(call.emotions)), 2) for call in calls]
+    halves = [call[half] for call, both in zip(calls, places, strict=True) for half in both]
+    judged = answers(fold.checkpoint.head, halves, prior(fold))
+    positions = np.concatenate([np.arange(len(call.emotions)) for call in calls])
+    return Answers(judged.truth, positions, judged.probabilities)

@@ -1,0 +1,260 @@
+"""The evaluation's table: what each figure has to reach, what it aims at, and what it is.
+
+All but one row are about actors that the judged model never heard: EmoBox's folds, speech only, mean
+and standard deviation over the six models, each judged on its own held-out actors.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table
+
+from train.evaluate import calibration_error, figures
+from train.held_out import NOISES, SNRS_DB
+from train.measure import AS_SERVED, Measured, Streams
+from train.streams import SETTLED
+
+UNSEEN: Final = "unseen actors, EmoBox folds, speech"
+RANDOM: Final = "random 80/20, actors on both sides, speech and song"
+
+CHANCE_DRAWS: Final = 50
+
+NOISE_LOSSES: Final = {20: (0.02, 0.01), 10: (0.05, 0.03), 5: (0.09, 0.06)}
+"""By SNR in dB: how much UA may be lost, and what to aim at."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure. All are fractions of 1.
+
+    Attributes:
+        figure: what it is.
+        protocol: on whom it was measured.
+        value: mean over the models.
+        sd: standard deviation over them; 0 for one.
+        models: each one's figure.
+        judged: what is held against `reach`: the figure itself, or its distance to another.
+        basis: what `judged` is, where it is not the figure.
+        reach: what it has to be.
+        aim: what it should be.
+        at_most: whether less is better.
+        note: what else belongs to it.
+    """
+
+    figure: str
+    protocol: str
+    value: float
+    sd: float
+    models: tuple[float, ...]
+    judged: float
+    basis: str
+    reach: float
+    aim: float
+    at_most: bool
+    note: str = ""
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is as good as it has to be."""
+        return self._as_good_as(self.reach)
+
+    @property
+    def aimed(self) -> bool:
+        """Whether it is as good as it should be."""
+        return self._as_good_as(self.aim)
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as the result file holds it."""
+        return asdict(self) | {"reached": self.reached, "aimed": self.aimed}
+
+    def _as_good_as(self, limit: float) -> bool:
+        return self.judged <= limit if self.at_most else self.judged >= limit
+
+
+def rows(
+    folds: Sequence[Measured], random: Sequence[float], precisions: Sequence[Row] = ()
+) -> list[Row]:
+    """The table.
+
+    Args:
+        folds: what EmoBox's six models said.
+        random: accuracy on each random split.
+        precisions: what other number formats change.
+    """
+    clean = _over(folds, lambda fold: fold.figures()["ua"])
+    table = [_row("UA, whole clips, no adaptation", clean, 0.79, 0.85)]
+    if folds[0].streams:
+        table += [_balanced(folds), _neutral_heavy(folds), _second_speaker(folds)]
+    table += [_windows(folds, clean), _condition(folds, clean, "telephone", 0.03, 0.01)]
+    for kind in NOISES:
+        for snr_db in SNRS_DB:
+            table.append(_condition(folds, clean, f"{kind} {snr_db} dB", *NOISE_LOSSES[snr_db]))
+    shared = _row("accuracy, random split, no adaptation", random, 0.94, 0.97, protocol=RANDOM)
+    return [*table, *_calibration(folds), *precisions, shared]
+
+
+def precision_row(precision: str, fp32: Sequence[float], judged: Sequence[float]) -> Row:
+    """What a precision changes, in either direction: UA of each fold's clips both ways."""
+    change = abs(float(np.mean(judged)) - float(np.mean(fp32)))
+    note = f"fp32 {100 * np.mean(fp32):.1f}"
+    basis = "from fp32, either way"
+    figure = f"UA, whole clips, {precision}"
+    return _row(figure, judged, 0.005, 0.002, change, basis, at_most=True, note=note)
+
+
+def adapted_ua(folds: Sequence[Measured], condition: str) -> float | None:
+    """UA under a condition that the whole call is in, once the voice is known in it; the mean over
+    the folds. None where the model cannot adapt."""
+    if not folds[0].conditions:
+        return None
+    known = _settled(folds, lambda fold: fold.conditions[condition])
+    return float(np.mean([both.adapted.ua() for both in known]))
+
+
+def as_table(table: Sequence[Row], title: str) -> Table:
+    """The rows for people, in percent and in points."""
+    shown = Table("figure", "± sd over models", "held to", "reach", "aim", "", title=title)
+    protocol = ""
+    for row in table:
+        if row.protocol != protocol:
+            shown.add_section()
+            shown.add_row(f"[bold]{row.protocol}[/bold]")
+            protocol = row.protocol
+        sign, digits = ("≤" if row.at_most else "≥"), 1
+        judged = f"{100 * row.judged:{'+' if row.basis else ''}.{digits}f} {row.basis}".strip()
+        limits = (f"{sign} {100 * limit:g}" for limit in (row.reach, row.aim))
+        spread = f" ± {100 * row.sd:.1f}" if len(row.models) > 1 else ""
+        value = f"{100 * row.value:.1f}{spread}"
+        verdict = "aim" if row.aimed else "reached" if row.reached else "MISSED"
+        figure = row.figure + (f"\n  [dim]{row.note}[/dim]" if row.note else "")
+        shown.add_row(figure, value, judged, *limits, verdict)
+    return shown
+
+
+def _settled(folds: Sequence[Measured], streams: Callable[[Measured], Streams]) -> list[Streams]:
+    """Each fold's streams from the clip on from which a voice counts as known."""
+    each = [streams(fold) for fold in folds]
+    return [both[both.adapted.position >= SETTLED] for both in each]
+
+
+def _balanced(folds: Sequence[Measured]) -> Row:
+    known = _settled(folds, lambda fold: fold.streams["balanced"])
+    without = float(np.mean([both.unadapted.ua() for both in known]))
+    everywhere = float(np.mean(_over(folds, lambda fold: fold.streams["balanced"].adapted.ua())))
+    note = f"unadapted {100 * without:.1f}; all positions {100 * everywhere:.1f}"
+    figure = f"UA, causal adaptation, balanced stream, from clip {SETTLED + 1} on"
+    return _row(figure, [both.adapted.ua() for both in known], 0.87, 0.92, note=note)
+
+
+def _neutral_heavy(folds: Sequence[Measured]) -> Row:
+    values = _over(folds, lambda fold: fold.streams["neutral-heavy"].adapted.ua())
+    without = _over(folds, lambda fold: fold.streams["neutral-heavy"].unadapted.ua())
+    gain = float(np.mean(values)) - float(np.mean(without))
+    figure = "UA, causal adaptation, neutral-heavy stream, all positions"
+    note = f"unadapted {100 * np.mean(without):.1f}"
+    return _row(figure, values, 0.0, 0.05, gain, "over unadapted", note=note)
+
+
+def _second_speaker(folds: Sequence[Measured]) -> Row:
+    def second(way: str) -> list[float]:
+        said = [fold.hand_over[way] for fold in folds]
+        return [each[each.position > each.position.max() // 2].ua() for each in said]
+
+    values = second(AS_SERVED)
+    others = {way: float(np.mean(second(way))) for way in folds[0].hand_over if way != AS_SERVED}
+    gain = float(np.mean(values)) - others["unadapted"]
+    note = "; ".join(f"{way} {100 * ua:.1f}" for way, ua in others.items())
+    figure = "UA, causal adaptation, second speaker of a call, all positions"
+    return _row(figure, values, 0.0, 0.05, gain, "over unadapted", note=note)
+
+
+def _windows(folds: Sequence[Measured], clean: Sequence[float]) -> Row:
+    values = _over(folds, lambda fold: figures(fold.window_truth, fold.windows)["ua"])
+    share = np.mean([fold.window_share for fold in folds])
+    figure = "UA, 3 s windows as served, at least half speech"
+    note = f"{100 * share:.0f} % of all windows"
+    return _loss(figure, values, clean, 0.04, 0.02, "below whole clips", note)
+
+
+def _condition(
+    folds: Sequence[Measured], clean: Sequence[float], name: str, reach: float, aim: float
+) -> Row:
+    values = _over(folds, lambda fold: fold.figures(name)["ua"])
+    adapted = adapted_ua(folds, name)
+    known = f"adapted to it, from clip {SETTLED + 1} on: "
+    note = "" if adapted is None else f"{known}{100 * adapted:.1f}"
+    return _loss(f"UA, whole clips, {name}", values, clean, reach, aim, "below clean", note)
+
+
+def _calibration(folds: Sequence[Measured]) -> list[Row]:
+    said = np.concatenate([fold.clips["clean"] for fold in folds])
+    pooled = calibration_error(np.concatenate([fold.truth for fold in folds]), said)
+    each = _over(folds, lambda fold: fold.figures()["ece"])
+    chance = float(np.mean([calibration_by_chance(fold.clips["clean"]) for fold in folds]))
+    notes = (calibration_by_chance(said), chance)
+    note, own = (f"{100 * ece:.1f} if it were perfect, by chance alone" for ece in notes)
+    names = ("all folds' clips pooled", "mean of the folds' own")
+    return [
+        _row(f"ECE, 15 bins, {names[0]}", [pooled], 0.05, 0.02, at_most=True, note=note),
+        _row(f"ECE, 15 bins, {names[1]}", each, 0.05, 0.02, at_most=True, note=own),
+    ]
+
+
+def calibration_by_chance(predicted: npt.NDArray[np.float32]) -> float:
+    """The calibration error that these probabilities, float32 [n, 8], would show if they were
+    exactly right: the mean over truths drawn from them. Few clips in many bins never fit."""
+    random = np.random.default_rng(0)
+    edges = predicted.cumsum(axis=1, dtype=np.float64)
+    errors = []
+    for _ in range(CHANCE_DRAWS):
+        place = random.random((len(predicted), 1)) * edges[:, -1:]
+        errors.append(calibration_error((edges > place).argmax(axis=1), predicted))
+    return float(np.mean(errors))
+
+
+def _over(folds: Sequence[Measured], figure: Callable[[Measured], float]) -> list[float]:
+    return [figure(fold) for fold in folds]
+
+
+def _loss(
+    figure: str,
+    values: Sequence[float],
+    reference: Sequence[float],
+    reach: float,
+    aim: float,
+    basis: str,
+    note: str,
+) -> Row:
+    lost = float(np.mean(reference)) - float(np.mean(values))
+    return _row(figure, values, reach, aim, lost, basis, at_most=True, note=note)
+
+
+def _row(
+    figure: str,
+    values: Sequence[float],
+    reach: float,
+    aim: float,
+    judged: float | None = None,
+    basis: str = "",
+    *,
+    at_most: bool = False,
+    protocol: str = UNSEEN,
+    note: str = "",
+) -> Row:
+    mean = float(np.mean(values))
+    return Row(
+        figure=figure,
+        protocol=protocol,
+        value=mean,
+        sd=float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+        models=tuple(values),
+        judged=mean if judged is None else judged,
+        basis=basis,
+        reach=reach,
+        aim=aim,
+        at_most=at_most,
+        note=note,
+    )

@@ -1,0 +1,196 @@
+"""Every figure of the model card in one run: trains what is missing, measures, prints one table.
+
+    OUT/emobox/    a cross-validation over EmoBox's folds
+    OUT/random/    one over random splits
+    OUT/int8/      a fold's model in the precision that ships, with parity.json
+    OUT/suite.json the table, and what is behind it
+    OUT/plots/     four plots
+
+An interrupted run goes on where it was: cross-validations of the same recipe that are done are kept,
+and so are embeddings.
+"""
+
+import importlib.util
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from emotion.engine import load_voice
+from emotion.errors import ConfigurationError
+from train import report as reports
+from train import runs
+from train.corpora import load_ravdess
+from train.evaluate import combined
+from train.files import write_json
+from train.frontend import SAMPLE_RATE
+from train.held_out import Fold
+from train.measure import Measured, measure
+from train.recipe import Recipe, load_recipe, recipe_from
+from train.rows import Row, adapted_ua, precision_row, rows
+from train.splits import Protocol
+from train.streams import Answers, by_position, pooled
+from train.suite_plots import plot_suite
+
+PRECISION = "int8"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to evaluate, and where.
+
+    Attributes:
+        recipe: a shipped one's name or a .toml file.
+        data: the corpus's folder.
+        out: the run's folder.
+        cache: for features and embeddings.
+        whisper: hub name or folder, in place of the recipe's.
+        seeds: how many random splits.
+        target: instruction set that int8 is judged for; None: leave that row out.
+    """
+
+    recipe: str
+    data: Path
+    out: Path
+    cache: Path
+    whisper: str | None = None
+    seeds: int = 5
+    target: str | None = "avx2"
+
+
+def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
+    """Runs or resumes the whole evaluation and writes its files.
+
+    Returns:
+        The result file's content, and the table.
+
+    Raises:
+        EmotionError: the corpus, Whisper or an earlier run cannot be used.
+    """
+    random = _trained(order, "random")
+    emobox = _trained(order, "emobox")
+    folds = _measured(order, [fold["name"] for fold in emobox["folds"]])
+    precisions = _precision(order) if order.target is not None else []
+    table = rows(folds, [seed["accuracy"] for seed in random["seeds"]], precisions)
+    parts = [(fold.name, fold.figures()) for fold in folds]
+    report = combined("emobox", parts, recipe_from(emobox["recipe"]))
+    report |= {"rows": [row.as_json() for row in table], "detail": detail(folds)}
+    write_json(order.out / "suite.json", report)
+    plot_suite(report, folds, order.out / "plots")
+    return report, table
+
+
+def detail(folds: Sequence[Measured]) -> dict[str, Any]:
+    """What is behind the rows: each condition's figures, and UA by position in the streams."""
+    conditions = {}
+    for name in folds[0].clips:
+        each = [(fold.name, fold.figures(name)) for fold in folds]
+        conditions[name] = {
+            "ua": float(np.mean([figures["ua"] for _, figures in each])),
+            "ua_adapted": adapted_ua(folds, name),
+            "folds": [{"name": fold} | dict(figures) for fold, figures in each],
+        }
+    streams = {
+        kind: {
+            way: by_position(pooled([getattr(fold.streams[kind], way) for fold in folds]))
+            for way in ("adapted", "unadapted")
+        }
+        for kind in folds[0].streams
+    }
+    hand_over = {
+        way: by_position(pooled([fold.hand_over[way] for fold in folds]))
+        for way in folds[0].hand_over
+    }
+    return {
+        "conditions": conditions,
+        "windows": _windows(folds),
+        "ua_by_position": streams,
+        "hand_over_ua_by_position": hand_over,
+    }
+
+
+def _windows(folds: Sequence[Measured]) -> dict[str, Any]:
+    """What share of all windows is half speech, and UA by the windows' length."""
+    said = pooled([Answers(f.window_truth, f.window_samples, f.windows) for f in folds])
+    lengths = {
+        f"{samples / SAMPLE_RATE:g}": said[said.position == samples]
+        for samples in np.unique(said.position)
+    }
+    return {
+        "share": float(np.mean([fold.window_share for fold in folds])),
+        "by_seconds": {s: {"n": len(a.truth), "ua": a.ua()} for s, a in lengths.items()},
+    }
+
+
+def _trained(order: Order, protocol: Protocol) -> dict[str, Any]:
+    """A cross-validation's result file; made where it is missing or of another recipe."""
+    folder = order.out / protocol
+    done = _finished(folder, order)
+    if done is not None:
+        _log.info("%s: already there", folder)
+        return done
+    material = runs.prepare(load_recipe(order.recipe), order.data, order.cache, order.whisper)
+    report, histories = runs.crossval_run(material, folder, protocol, order.seeds)
+    reports.plot_result(report, histories, folder / "plots")
+    return report
+
+
+def _finished(folder: Path, order: Order) -> dict[str, Any] | None:
+    """The result file of a whole cross-validation of the same recipe; None where there is none."""
+    path = folder / "crossval.json"
+    if not path.is_file():
+        return None
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = recipe_from(report["recipe"])
+        models = [model["name"] for model in report.get("folds") or report["seeds"]]
+    except (OSError, ValueError, KeyError, msgspec.ValidationError) as error:
+        raise ConfigurationError(
+            f"{path}: unreadable ({error}); delete it to start anew"
+        ) from error
+    whole = all((folder / name / "run.json").is_file() for name in models)
+    enough = "folds" in report or len(models) == order.seeds
+    return report if whole and enough and found == _wanted(order, found) else None
+
+
+def _wanted(order: Order, found: Recipe) -> Recipe:
+    """The recipe that was asked for, with the name that a run remembers its Whisper by."""
+    recipe = load_recipe(order.recipe)
+    whisper = order.whisper or recipe.whisper
+    label = Path(whisper).resolve().name if Path(whisper).is_dir() else whisper
+    return msgspec.structs.replace(recipe, whisper=label)
+
+
+def _measured(order: Order, names: Sequence[str]) -> list[Measured]:
+    corpus, voice = load_ravdess(order.data), load_voice()
+    # Each fold's recordings are let go of before the next one's are read.
+    return [
+        measure(Fold(order.out / "emobox" / name, corpus, order.cache, voice)) for name in names
+    ]
+
+
+def _precision(order: Order) -> list[Row]:
+    """What int8 changes, as `emotion-export` finds it; no row where that is not installed."""
+    if importlib.util.find_spec("onnxscript") is None:
+        _log.warning("%s against fp32 is not measured: install the extra `export`", PRECISION)
+        return []
+    out, judged = order.out / PRECISION, order.out / "emobox"
+    command = [sys.executable, "-m", "export", "--run", str(judged / "fold-1"), "--out", str(out)]
+    command += ["--precision", PRECISION, "--target", str(order.target)]
+    command += ["--judge", str(judged), "--data", str(order.data)]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    path = out / "parity.json"
+    if done.returncode not in (0, 1) or not path.is_file():  # 1: a limit was missed; it is written
+        raise ConfigurationError(f"{' '.join(command)} ended with {done.returncode}")
+    folds = json.loads(path.read_text(encoding="utf-8"))["judge"]["folds"]
+    fp32, ours = ([fold[key] for fold in folds] for key in ("ua_fp32", "ua"))
+    return [precision_row(f"{PRECISION} ({order.target})", fp32, ours)]

@@ -1,0 +1,102 @@
+"""A recording as the server hears it: which windows it cuts, and how much speech is in them.
+
+Nothing here is a copy of the server's rules: a real `Session` cuts and a real `Engine` listens for
+speech. Only the model is left out; whoever wants to know what it says of a window asks it afterwards.
+Needs ONNX Runtime, for voice activity.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from emotion.audio import from_pcm, to_pcm
+from emotion.contract import SAMPLE_RATE, SHORTEST_WINDOW, Contract, pack
+from emotion.engine import Engine, Window
+from emotion.labels import EMOTIONS
+from emotion.parsing import start_from
+from emotion.session import Session
+from emotion.vad import VoiceActivity, VoiceTrack
+from train.encoder import CONTEXT_SAMPLES
+
+Waveform = npt.NDArray[np.float32]
+
+WINDOW_S: Final = 3.0  # the protocol's defaults
+HOP_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One window.
+
+    Attributes:
+        start: its first sample, counted at 16 kHz from the recording's start.
+        end: one past its last sample.
+        waveform: float32 [end - start], 16 kHz, -1 to 1.
+        speech_ratio: share of speech in it.
+    """
+
+    start: int
+    end: int
+    waveform: Waveform
+    speech_ratio: float
+
+
+def windows(waveform: Waveform, voice: VoiceActivity) -> list[Heard]:
+    """The windows that a stream of this one recording gets, the partial one at `stop` included.
+
+    Args:
+        waveform: float32 [n], 16 kHz, -1 to 1; what a call would carry is these samples at 16 bits.
+        voice: voice activity.
+    """
+    start = start_from(sample_rate=SAMPLE_RATE, window_s=WINDOW_S, hop_s=HOP_S, vad=True)
+    session = Session(start, _CONTRACT, session_id="recording", may_skip=False)
+    engine = Engine(_CONTRACT, "cpu", _NoModel(), None, voice)
+    session.feed(to_pcm(waveform).tobytes(), 0.0)
+    session.stop()
+    heard = []
+    while (item := session.poll(0.0)) is not None:
+        if isinstance(item, Window):
+            judgement = engine.judge(item)
+            session.finish(item, judgement, 0.0)
+            ratio = judgement.speech_ratio or 0.0
+            heard.append(Heard(item.start, item.end, from_pcm(item.pcm), ratio))
+    return heard
+
+
+def speech_s(waveform: Waveform, voice: VoiceActivity) -> float:
+    """Seconds of speech in a recording of at most 10 s, which is what a track remembers."""
+    track = voice.listen(VoiceTrack.begin(), to_pcm(waveform))
+    return track.speech_s(0, len(waveform))
+
+
+class _NoModel:
+    """Stands in for `monitor.onnx`: every window says nothing."""
+
+    def run(self, _: Sequence[str], __: dict[str, Any]) -> list[Waveform]:
+        return [np.full((1, len(EMOTIONS)), 1 / len(EMOTIONS), np.float32), np.zeros((1, 1), "f4")]
+
+
+_CONTRACT: Final = Contract(
+    graph="monitor",
+    name="none",
+    version="0",
+    labels=EMOTIONS,
+    sample_rate=SAMPLE_RATE,
+    min_samples=SHORTEST_WINDOW,
+    max_samples=CONTEXT_SAMPLES,
+    embedding_dim=1,
+    embedding_mean=pack(np.zeros(1, np.float32)),
+    embedding_std=pack(np.ones(1, np.float32)),
+    adaptable=False,
+    prior_s=1.0,
+    precision="fp32",
+    target="",
+    opset=18,
+    recipe={},
+    metrics={},
+    licence="",
+    data="",
+)
