@@ -2,7 +2,7 @@
 
 Two kinds of int8 stand side by side in one file:
 
-    computed  encoder linears: MatMulInteger, activations quantized as they come (dynamic). Fast.
+    computed  the encoder: MatMulInteger, activations quantized as they come (dynamic). Fast.
     stored    everything else that is large: int8 or float16 in the file, float32 in memory, because
               the conversion is a constant that ONNX Runtime folds when it loads. Small, and exact
               enough; a graph that only stores int8 stays independent of a batch's other rows.
@@ -25,27 +25,17 @@ from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig, QuantizationConfig
 from transformers import PretrainedConfig
 
+from export.means import means_as_products
+from export.rewire import EXACT
+
 Target = Literal["avx2", "avx512_vnni", "arm64"]
 
 TARGETS: Final[tuple[Target, ...]] = get_args(Target)
 
-EXACT: Final = re.compile(
-    r"layers\.0\.(self_attn\.(v_proj|out_proj)|fc[12])/"
-    r"|layers\.1\.(self_attn\.(v_proj|out_proj)|fc2)/"
-    r"|layers\.([3-9]|\d\d+)\.fc2/"
-)
-"""Linears that compute in float32, because each costs the embedding more than any other.
-
-Error of the embedding with one linear alone in 7-bit weights, in standard deviations of the corpus
-(Whisper base, layers 1 to 4, RAVDESS): layer 4's fc2 0.19; layer 1's v_proj 0.088, out_proj 0.080,
-fc2 0.048, fc1 0.039; layer 2's fc2 0.032, out_proj 0.027, v_proj 0.026; every other one below 0.026.
-"""
-
-STORED_INT8: Final = re.compile(r"^head\b|layers\.0\.fc[12]/|layers\.1\.fc2/")
+STORED_INT8: Final = re.compile(r"^head\b")
 """Linears whose weights are stored as int8 although they compute in float32.
 
-What else is large is stored as float16. Not int8: the convolutions' rounding alone would move the
-embedding by 0.09 standard deviations, as much as all integer arithmetic after them.
+What else is large is stored as float16.
 """
 
 LARGE: Final = 16_384
@@ -82,18 +72,27 @@ def quantize(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
         target: the instruction set.
     """
     quantized = _compute_int8(model, target) if computed(model) else model
-    return store_half(_store_all_int8(quantized))
+    return store_half(_store_all_int8(means_as_products(quantized)))
+
+
+def steps(target: Target) -> int:
+    """How many steps of its scale a weight may take, to either side."""
+    return 64 if target == "avx2" else 127
 
 
 def computed(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that compute in int8: the encoder's linears but the few in `EXACT`."""
+    """Names of the nodes that compute in int8: the encoder's linears but the few in `EXACT`.
+
+    Whisper's convolutions are among them once `rewire` has made linears of them.
+    """
     weights = {tensor.name for tensor in model.graph.initializer}
     return [
         node.name
         for node in model.graph.node
         if node.op_type == "MatMul"
         and node.input[1] in weights
-        and ".layers." in node.name
+        and node.name.startswith("embedder.")
+        and "log_mel" not in node.name
         and not EXACT.search(node.name)
     ]
 

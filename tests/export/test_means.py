@@ -1,0 +1,42 @@
+"""Means over time as products: the same numbers, and other means are left alone."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from export.means import means_as_products
+from export.parity import Session
+
+
+def averaging(axes: list[int], keepdims: int) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        [helper.make_node("ReduceMean", ["x", "axes"], ["mean"], "mean", keepdims=keepdims)],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "time", 5])],
+        [helper.make_tensor_value_info("mean", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array(axes), "axes")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+@pytest.mark.parametrize(("rows", "frames"), [(1, 1), (1, 150), (3, 1500)])
+def test_a_mean_over_time_is_a_product_and_the_same(rows: int, frames: int) -> None:
+    model = means_as_products(averaging([1], 0))
+    assert "ReduceMean" not in [node.op_type for node in model.graph.node]
+    x = np.random.default_rng(0).normal(size=(rows, frames, 5)).astype(np.float32)
+    mean = Session(model.SerializeToString())(x=x)["mean"]
+    np.testing.assert_allclose(mean, x.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize(("axes", "keepdims"), [([2], 0), ([1], 1), ([1, 2], 0)])
+def test_other_means_stay_what_they_are(axes: list[int], keepdims: int) -> None:
+    model = averaging(axes, keepdims)
+    assert means_as_products(model) == model
+
+
+def test_the_model_it_was_given_is_left_alone(monitor_fp32: onnx.ModelProto) -> None:
+    before = monitor_fp32.SerializeToString()
+    after = means_as_products(monitor_fp32)
+    assert monitor_fp32.SerializeToString() == before
+    assert after != monitor_fp32
