@@ -34,8 +34,11 @@ def export(
     out: Annotated[Path, typer.Option(help="Gets encoder, classifier and monitor.onnx.")],
     precision: Annotated[Precision, typer.Option(help="Number format of the weights.")] = "fp32",
     target: Annotated[
-        Target, typer.Option(help="Instruction set for int8; avx2 is right on every x86.")
-    ] = "avx2",
+        Target | None, typer.Option(help="Instruction set for int8: avx2, right on every x86.")
+    ] = None,
+    quantize: Annotated[
+        Target | None, typer.Option(help="Short for --precision int8 --target TARGET.")
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Corpus: its clips are what parity hears and int8 is fitted to."),
@@ -45,7 +48,8 @@ def export(
     ] = None,
 ) -> None:
     """Export a trained run to ONNX, check it against PyTorch, write parity.json."""
-    settings = Settings(precision, target)
+    settings = _settings(precision, target, quantize)
+    precision, target = settings.precision, settings.target
     _refuse_useless(settings, data, judge)
     console = Console()
     checkpoint = load_checkpoint(run)
@@ -77,6 +81,21 @@ def export(
 def main() -> None:
     """The console script."""
     command_line.run(app)
+
+
+def _settings(precision: Precision, target: Target | None, quantize: Target | None) -> Settings:
+    """
+    Raises:
+        ConfigurationError: two options say what only one may.
+    """
+    if quantize is None:
+        return Settings(precision, target or "avx2")
+    if precision == "fp16" or target is not None:
+        raise ConfigurationError(
+            f"--quantize {quantize} already says --precision int8 --target {quantize}: "
+            "leave those away"
+        )
+    return Settings("int8", quantize)
 
 
 def _refuse_useless(settings: Settings, data: Path | None, judge: Path | None) -> None:
