@@ -25,7 +25,7 @@ from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig, QuantizationConfig
 from transformers import PretrainedConfig
 
-from export.means import means_as_products
+from export.operators import faster
 from export.rewire import EXACT
 
 Target = Literal["avx2", "avx512_vnni", "arm64"]
@@ -72,7 +72,7 @@ def quantize(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
         target: the instruction set.
     """
     quantized = _compute_int8(model, target) if computed(model) else model
-    return store_half(_store_all_int8(means_as_products(quantized)))
+    return store_half(_store_all_int8(faster(quantized)))
 
 
 def steps(target: Target) -> int:

@@ -121,9 +121,12 @@ class _Attention(nn.Module):
         self.out_proj = attention.out_proj
 
     def forward(self, hidden_states: Tensor, **_: object) -> tuple[Tensor, None]:
-        qkv: Tensor = self.qkv(hidden_states)
+        rows, time, width = hidden_states.shape
         # [B, T, 3 * d] -> three times [B, heads, T, d / heads]
-        q, k, v = qkv.view(*qkv.shape[:2], 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            part.view(rows, time, self._heads, width // self._heads).transpose(1, 2)
+            for part in self.qkv(hidden_states).split(width, dim=2)
+        )
         mixed = torch.matmul(torch.matmul(q, k.transpose(2, 3)).softmax(dim=3), v)
         output: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return output, None

@@ -1,11 +1,11 @@
-"""Means over time as products: the same numbers, and other means are left alone."""
+"""Faster operators: the same numbers, and what is not meant is left alone."""
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.means import means_as_products
+from export.operators import faster, means_as_products, squares_as_products
 from export.parity import Session
 
 
@@ -35,8 +35,25 @@ def test_other_means_stay_what_they_are(axes: list[int], keepdims: int) -> None:
     assert means_as_products(model) == model
 
 
+@pytest.mark.parametrize(("exponent", "kind"), [(2.0, "Mul"), (3.0, "Pow")])
+def test_a_square_is_a_product_and_another_power_is_not(exponent: float, kind: str) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Pow", ["x", "exponent"], ["power"], "power")],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("power", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array(exponent, np.float32), "exponent")],
+    )
+    opset = [helper.make_opsetid("", 20)]
+    model = squares_as_products(helper.make_model(graph, opset_imports=opset, ir_version=9))
+    assert [node.op_type for node in model.graph.node] == [kind]
+    x = np.linspace(-3, 3, 7, dtype=np.float32)
+    power = Session(model.SerializeToString())(x=x)["power"]
+    np.testing.assert_allclose(power, x**exponent, rtol=1e-6)
+
+
 def test_the_model_it_was_given_is_left_alone(monitor_fp32: onnx.ModelProto) -> None:
     before = monitor_fp32.SerializeToString()
-    after = means_as_products(monitor_fp32)
+    after = faster(monitor_fp32)
     assert monitor_fp32.SerializeToString() == before
     assert after != monitor_fp32

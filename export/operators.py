@@ -1,7 +1,8 @@
-"""Means over time as matrix products.
+"""Means over time and squares, in the operators that ONNX Runtime is fast at.
 
-ONNX Runtime's ReduceMean over the middle axis takes five times as long as the product of a row of ones,
-and a model that pools four layers takes eight of them: a twentieth of its time.
+Its ReduceMean over the middle axis takes five times as long as the product of a row of ones, and its Pow
+twice as long as Mul. A model that pools four layers has eight such means and four such squares: a
+twentieth of its time.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 ONES: Final = "means/ones"
 MIDDLE: Final = "means/axis"
 TIME: Final = 1  # of [batch, time, channels]
+
+
+def faster(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that computes the same in operators that take less time."""
+    return squares_as_products(means_as_products(model))
 
 
 def means_as_products(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -39,6 +45,17 @@ def means_as_products(model: onnx.ModelProto) -> onnx.ModelProto:
         ones, axis = np.ones((1, 1), np.float32), np.array([TIME])
         copied.graph.initializer.append(numpy_helper.from_array(ones, ONES))
         copied.graph.initializer.append(numpy_helper.from_array(axis, MIDDLE))
+    return copied
+
+
+def squares_as_products(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which x to the power of 2 is x times x."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    values = {t.name: numpy_helper.to_array(t) for t in copied.graph.initializer if not t.dims}
+    for node in copied.graph.node:
+        if node.op_type == "Pow" and values.get(node.input[1]) == 2:
+            node.op_type, node.input[1] = "Mul", node.input[0]
     return copied
 
 
