@@ -9,7 +9,7 @@ import onnx
 from onnx.utils import Extractor
 
 from emotion.contract import Graph, Precision
-from export.clips import Waveform, speech_like
+from export.clips import Waveform, roughened, speech_like
 from export.convert import GRAPHS, contract_of, convert, write
 from export.graphs import INPUTS, OUTPUTS, Networks
 from export.quantize import Target, quantize, steps, store_half
@@ -81,7 +81,7 @@ def prepared(networks: Networks, settings: Settings, clips: Sequence[Waveform] =
     if settings.precision == "fp16":
         return networks.half()
     if settings.precision == "int8":
-        heard = clips or speech_like(MADE_UP)
+        heard = roughened(clips or speech_like(MADE_UP))
         even = rewire(smooth(networks.embedder, heard), heard)
         return Networks(rounded(even, heard, steps(settings.target)), networks.head)
     return networks
