@@ -52,6 +52,12 @@ def test_a_square_is_a_product_and_another_power_is_not(exponent: float, kind: s
     np.testing.assert_allclose(power, x**exponent, rtol=1e-6)
 
 
+def test_no_constant_is_left_that_nobody_reads(monitor_fp32: onnx.ModelProto) -> None:
+    model = faster(monitor_fp32)
+    read = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= read
+
+
 def test_the_model_it_was_given_is_left_alone(monitor_fp32: onnx.ModelProto) -> None:
     before = monitor_fp32.SerializeToString()
     after = faster(monitor_fp32)
