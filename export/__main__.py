@@ -1,6 +1,7 @@
 """emotion-export: a trained run to ONNX graphs, and the proof that they say the same."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,11 +15,12 @@ from emotion.errors import ConfigurationError
 from export import judge as judging
 from export import parity
 from export.build import Settings, build, save
-from export.clips import awkward_sounds, recordings
+from export.clips import Waveform, awkward_sounds, fitting_clips, read_clip, recordings
 from export.convert import training_data
 from export.graphs import Networks
 from export.quantize import Target
 from train.checkpoint import load_checkpoint, load_clip_names
+from train.corpora import load_ravdess
 
 RECORDINGS = 24
 """Clips of --data that parity hears besides the made-up sounds."""
@@ -32,27 +34,38 @@ def export(
     out: Annotated[Path, typer.Option(help="Gets encoder, classifier and monitor.onnx.")],
     precision: Annotated[Precision, typer.Option(help="Number format of the weights.")] = "fp32",
     target: Annotated[
-        Target, typer.Option(help="Instruction set for int8; avx2 is right on every x86.")
-    ] = "avx2",
-    data: Annotated[Path | None, typer.Option(help="Corpus whose clips parity hears.")] = None,
+        Target | None, typer.Option(help="Instruction set for int8: avx2, right on every x86.")
+    ] = None,
+    quantize: Annotated[
+        Target | None, typer.Option(help="Short for --precision int8 --target TARGET.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Corpus: its clips are what parity hears and int8 is fitted to."),
+    ] = None,
     judge: Annotated[
         Path | None, typer.Option(help="Cross-validation whose models judge the precision.")
     ] = None,
 ) -> None:
     """Export a trained run to ONNX, check it against PyTorch, write parity.json."""
-    settings = Settings(precision, target)
+    settings = _settings(precision, target, quantize)
+    precision, target = settings.precision, settings.target
     _refuse_useless(settings, data, judge)
     console = Console()
     checkpoint = load_checkpoint(run)
     networks = Networks(checkpoint.embedder, checkpoint.head)
-    heard = training_data(load_clip_names(run).train)
+    trained_on = load_clip_names(run).train
+    heard = training_data(trained_on)
+    clips = _fitting(settings, data, trained_on, console)
     with console.status("exporting"):
-        models = build(networks, settings)
+        models = build(networks, settings, clips=clips)
         paths = save(models, networks, settings, checkpoint.metrics, out, data=heard)
     _sizes(paths, console)
     sounds = awkward_sounds() + (recordings(data, RECORDINGS) if data else [])
     checks = parity.compare(paths, networks, precision, sounds)
     report: dict[str, Any] = {"precision": precision, "target": target, "sounds": len(sounds)}
+    if precision == "int8":
+        report["fitted_to"] = f"{len(clips)} training clips" if clips else "made-up sounds"
     if precision != "fp32":
         report["latency_ms"] = _latency(networks, paths, precision, console)
     if judge and data:
@@ -70,11 +83,38 @@ def main() -> None:
     command_line.run(app)
 
 
+def _settings(precision: Precision, target: Target | None, quantize: Target | None) -> Settings:
+    """
+    Raises:
+        ConfigurationError: two options say what only one may.
+    """
+    if quantize is None:
+        return Settings(precision, target or "avx2")
+    if precision == "fp16" or target is not None:
+        raise ConfigurationError(
+            f"--quantize {quantize} already says --precision int8 --target {quantize}: "
+            "leave those away"
+        )
+    return Settings("int8", quantize)
+
+
 def _refuse_useless(settings: Settings, data: Path | None, judge: Path | None) -> None:
     if judge and not data:
         raise ConfigurationError("--judge needs --data: the corpus its models were trained on")
     if judge and settings.precision == "fp32":
         raise ConfigurationError("--judge compares with fp32: give --precision int8 or fp16")
+
+
+def _fitting(
+    settings: Settings, data: Path | None, names: Sequence[str], console: Console
+) -> list[Waveform]:
+    """What int8 is fitted to: recordings that the model was trained on, where there are some."""
+    if settings.precision != "int8":
+        return []
+    chosen = fitting_clips(load_ravdess(data), names) if data else []
+    if not chosen:
+        console.print("int8 is fitted to made-up sounds: give --data with the run's training clips")
+    return [read_clip(clip.path) for clip in chosen]
 
 
 def _sizes(paths: dict[Graph, Path], console: Console) -> None:

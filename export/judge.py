@@ -1,7 +1,8 @@
 """What a precision costs, on clips that the judged model never trained on.
 
 A cross-validation's models are exported twice, in float32 and in the precision that will ship, with
-the same settings, and each hears its own held-out clips both ways.
+the same settings, and each hears its own held-out clips both ways. What int8 is fitted to are clips that
+the model was trained on.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from emotion.contract import Graph
 from emotion.errors import ConfigurationError
 from emotion.progress import track
 from export.build import Settings, build
-from export.clips import read_clip
+from export.clips import fitting_clips, read_clip
 from export.graphs import Networks
 from export.parity import Array, Check, Session
 from train.checkpoint import load_checkpoint, load_clip_names, weights_sha256
@@ -25,6 +26,10 @@ MAX_DISAGREEMENT: Final = 0.02
 MAX_ACCURACY_CHANGE: Final = 0.005
 
 _HALVES: Final[tuple[Graph, Graph]] = ("encoder", "classifier")
+
+
+Encoders = dict[tuple[str, str, tuple[str, ...]], Session]
+"""By weights, precision, and the names of the clips that int8 was fitted to."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def judge(run: Path, data: Path, settings: Settings) -> tuple[list[Fold], list[C
             f"--judge {run}: no models there; make them: emotion-train crossval"
         )
     clips = load_ravdess(data)
-    encoders: dict[str, tuple[Session, Session]] = {}
+    encoders: Encoders = {}
     folds = [_fold(folder, clips, settings, encoders) for folder in folders]
     return folds, _checks(folds, settings)
 
@@ -115,10 +120,11 @@ def _fold(
     folder: Path,
     clips: list[Clip],
     settings: Settings,
-    encoders: dict[str, tuple[Session, Session]],
+    encoders: Encoders,
 ) -> Fold:
     checkpoint = load_checkpoint(folder)
-    held_out = set(load_clip_names(folder).held_out)
+    names = load_clip_names(folder)
+    held_out = set(names.held_out)
     judged = [clip for clip in clips if clip.name in held_out]
     if not judged:
         raise ConfigurationError(
@@ -126,32 +132,33 @@ def _fold(
             "give the --data it was trained on"
         )
     networks = Networks(checkpoint.embedder, checkpoint.head)
-    pipelines = _pipelines(networks, settings, encoders)
+    fitting = fitting_clips(clips, set(names.train) - held_out)
+    pipelines = _pipelines(networks, settings, fitting, encoders)
     rows = [_both(pipelines, clip) for clip in track(judged, folder.name)]
     truth = np.array([clip.emotion for clip in judged])
     return _figures(folder.name, judged, truth, np.stack(rows))
 
 
 def _pipelines(
-    networks: Networks, settings: Settings, encoders: dict[str, tuple[Session, Session]]
+    networks: Networks, settings: Settings, fitting: list[Clip], encoders: Encoders
 ) -> tuple[_Pipeline, _Pipeline]:
-    """float32 and judged; an encoder that several folds share is exported once."""
-    both = (Settings(), settings)
-    key = weights_sha256(networks.embedder)
-    if key not in encoders:
-        first, second = (_session(networks, each, "encoder") for each in both)
-        encoders[key] = (first, second)
+    """float32 and judged; an encoder that folds share, fitted to the same clips, is exported once."""
     head = networks.head
     statistics = {"mean": head.mean.numpy()[None], "inv_std": head.std.reciprocal().numpy()[None]}
-    pipelines = [
-        _Pipeline(encoder, _session(networks, each, "classifier"), statistics)
-        for each, encoder in zip(both, encoders[key], strict=True)
-    ]
+    weights = weights_sha256(networks.embedder)
+    pipelines = []
+    for each, heard in ((Settings(), []), (settings, fitting)):
+        key = (weights, each.precision, tuple(clip.name for clip in heard))
+        if key not in encoders:
+            encoders[key] = _session(networks, each, "encoder", heard)
+        classifier = _session(networks, each, "classifier", [])
+        pipelines.append(_Pipeline(encoders[key], classifier, statistics))
     return pipelines[0], pipelines[1]
 
 
-def _session(networks: Networks, settings: Settings, graph: Graph) -> Session:
-    model = build(networks, settings, [graph])[graph]
+def _session(networks: Networks, settings: Settings, graph: Graph, heard: list[Clip]) -> Session:
+    clips = [read_clip(clip.path) for clip in heard]
+    model = build(networks, settings, [graph], clips=clips)[graph]
     return Session(model.SerializeToString())
 
 

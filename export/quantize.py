@@ -1,11 +1,12 @@
 """int8 weights, and where integer arithmetic is used: chosen by accuracy, right on every x86.
 
-Two kinds of int8 stand side by side in one file:
+Three kinds of numbers stand side by side in one file:
 
-    computed  encoder linears: MatMulInteger, activations quantized as they come (dynamic). Fast.
-    stored    everything else that is large: int8 or float16 in the file, float32 in memory, because
-              the conversion is a constant that ONNX Runtime folds when it loads. Small, and exact
-              enough; a graph that only stores int8 stays independent of a batch's other rows.
+    dynamic int8  the encoder: MatMulInteger, one scale for all that a linear hears in a run. Fast.
+    int8 by row   the head's large linears: a scale a row (rows.py), so that the classifier, which has
+                  no other int8, stays independent of a batch's other rows.
+    float16       what else is large: float32 in memory, because the conversion is a constant that
+                  ONNX Runtime folds when it loads.
 """
 
 import logging
@@ -17,7 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Final, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType
@@ -25,31 +25,16 @@ from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import AutoQuantizationConfig, QuantizationConfig
 from transformers import PretrainedConfig
 
+from export.operators import faster
+from export.rewire import EXACT
+from export.rows import LARGE, quantize_rows
+
 Target = Literal["avx2", "avx512_vnni", "arm64"]
 
 TARGETS: Final[tuple[Target, ...]] = get_args(Target)
 
-EXACT: Final = re.compile(
-    r"layers\.0\.(self_attn\.(v_proj|out_proj)|fc[12])/"
-    r"|layers\.1\.(self_attn\.(v_proj|out_proj)|fc2)/"
-    r"|layers\.([3-9]|\d\d+)\.fc2/"
-)
-"""Linears that compute in float32, because each costs the embedding more than any other.
-
-Error of the embedding with one linear alone in 7-bit weights, in standard deviations of the corpus
-(Whisper base, layers 1 to 4, RAVDESS): layer 4's fc2 0.19; layer 1's v_proj 0.088, out_proj 0.080,
-fc2 0.048, fc1 0.039; layer 2's fc2 0.032, out_proj 0.027, v_proj 0.026; every other one below 0.026.
-"""
-
-STORED_INT8: Final = re.compile(r"^head\b|layers\.0\.fc[12]/|layers\.1\.fc2/")
-"""Linears whose weights are stored as int8 although they compute in float32.
-
-What else is large is stored as float16. Not int8: the convolutions' rounding alone would move the
-embedding by 0.09 standard deviations, as much as all integer arithmetic after them.
-"""
-
-LARGE: Final = 16_384
-"""Elements; smaller weights stay float32."""
+BY_ROW: Final = re.compile(r"^head\b")
+"""Linears that are quantized a row at a time."""
 
 
 def quantization_config(target: Target, nodes: list[str]) -> QuantizationConfig:
@@ -82,18 +67,27 @@ def quantize(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
         target: the instruction set.
     """
     quantized = _compute_int8(model, target) if computed(model) else model
-    return store_half(_store_all_int8(quantized))
+    return store_half(quantize_rows(faster(quantized), BY_ROW, steps(target)))
+
+
+def steps(target: Target) -> int:
+    """How many steps of its scale a weight may take, to either side."""
+    return 64 if target == "avx2" else 127
 
 
 def computed(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that compute in int8: the encoder's linears but the few in `EXACT`."""
+    """Names of the nodes that compute in int8: the encoder's linears but the few in `EXACT`.
+
+    Whisper's convolutions are among them once `rewire` has made linears of them.
+    """
     weights = {tensor.name for tensor in model.graph.initializer}
     return [
         node.name
         for node in model.graph.node
         if node.op_type == "MatMul"
         and node.input[1] in weights
-        and ".layers." in node.name
+        and node.name.startswith("embedder.")
+        and "log_mel" not in node.name
         and not EXACT.search(node.name)
     ]
 
@@ -112,18 +106,6 @@ def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _store_all_int8(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy with the weights of `STORED_INT8` as int8, a scale per output."""
-    model = _copy(model)
-    for node in list(model.graph.node):
-        if node.op_type not in {"MatMul", "Gemm"} or not STORED_INT8.search(node.name):
-            continue
-        weight = _large_weight(model, node.input[1])
-        if weight is not None:
-            _store_int8(model, node, weight, axis=0 if _attribute(node, "transB") else 1)
-    return model
-
-
 def _compute_int8(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
     with TemporaryDirectory() as folder, _quiet_optimum():
         path = Path(folder) / "model.onnx"
@@ -134,42 +116,18 @@ def _compute_int8(model: onnx.ModelProto, target: Target) -> onnx.ModelProto:
         return onnx.load(path.with_name("model_int8.onnx"))
 
 
-def _store_int8(
-    model: onnx.ModelProto, node: onnx.NodeProto, weight: onnx.TensorProto, axis: int
-) -> None:
-    values = numpy_helper.to_array(weight)
-    others = tuple(i for i in range(values.ndim) if i != axis)
-    scale = np.maximum(np.abs(values).max(axis=others, keepdims=True) / 127, 1e-12)
-    steps = np.rint(values / scale).astype(np.int8)
-    name = weight.name
-    _replace(model, weight, [(steps, f"{name}_int8"), (scale.astype(np.float32), f"{name}_scale")])
-    cast = onnx.helper.make_node(
-        "Cast", [f"{name}_int8"], [f"{name}_steps"], f"{name}/Cast", to=onnx.TensorProto.FLOAT
-    )
-    product = onnx.helper.make_node(
-        "Mul", [f"{name}_steps", f"{name}_scale"], [f"{name}_float"], f"{name}/Mul"
-    )
-    _before(model, node, [cast, product])
-    node.input[1] = f"{name}_float"
-
-
 def _store_half(
     model: onnx.ModelProto, node: onnx.NodeProto, position: int, weight: onnx.TensorProto
 ) -> None:
     name = weight.name
-    _replace(model, weight, [(numpy_helper.to_array(weight).astype(np.float16), f"{name}_half")])
+    half = numpy_helper.to_array(weight).astype(np.float16)
+    model.graph.initializer.remove(weight)
+    model.graph.initializer.append(numpy_helper.from_array(half, f"{name}_half"))
     cast = onnx.helper.make_node(
         "Cast", [f"{name}_half"], [f"{name}_float"], f"{name}/Cast", to=onnx.TensorProto.FLOAT
     )
     _before(model, node, [cast])
     node.input[position] = f"{name}_float"
-
-
-def _replace(
-    model: onnx.ModelProto, old: onnx.TensorProto, new: list[tuple[npt.NDArray[np.generic], str]]
-) -> None:
-    model.graph.initializer.remove(old)
-    model.graph.initializer.extend(numpy_helper.from_array(value, name) for value, name in new)
 
 
 def _before(model: onnx.ModelProto, node: onnx.NodeProto, new: list[onnx.NodeProto]) -> None:
@@ -184,10 +142,6 @@ def _large_weight(model: onnx.ModelProto, name: str) -> onnx.TensorProto | None:
         if tensor.name == name and is_float and np.prod(tensor.dims) >= LARGE:
             return tensor
     return None
-
-
-def _attribute(node: onnx.NodeProto, name: str) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), 0)
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -34,15 +34,15 @@ def smooth(embedder: Embedder, waveforms: Iterable[npt.NDArray[np.float32]]) -> 
         waveforms: float32 [samples] each, 16 kHz: what the channels' loudness is measured on.
     """
     embedder = copy.deepcopy(embedder)
-    loudest = _loudest(embedder, waveforms)
+    heard = loudest(embedder, waveforms)
     layers: Any = embedder.layers
     for layer in layers:
         attention = layer.self_attn
         readers = [attention.q_proj, attention.k_proj, attention.v_proj]
-        _move(layer.self_attn_layer_norm, readers, loudest[attention.q_proj])
+        _move(layer.self_attn_layer_norm, readers, heard[attention.q_proj])
         # Attention mixes times, never channels, so the output projection hears v's channels.
-        _move(attention.v_proj, [attention.out_proj], loudest[attention.out_proj])
-        _move(layer.final_layer_norm, [layer.fc1], loudest[layer.fc1])
+        _move(attention.v_proj, [attention.out_proj], heard[attention.out_proj])
+        _move(layer.final_layer_norm, [layer.fc1], heard[layer.fc1])
     return embedder
 
 
@@ -63,19 +63,20 @@ def listen(
     waveforms: Iterable[npt.NDArray[np.float32]],
     hear: Callable[[nn.Module, Tensor], None],
 ) -> None:
-    """Runs an embedder and shows `hear` each linear layer and what it hears: [1, T, inputs].
+    """Runs an embedder and shows `hear` each linear, each convolution and what it hears.
 
     Args:
         embedder: float32.
         waveforms: float32 [samples] each, 16 kHz.
-        hear: called for every linear layer of every waveform.
+        hear: called for every module of every waveform, with float32 [1, T, inputs].
     """
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        hear(module, inputs[0].detach())
+        heard = inputs[0].detach()
+        hear(module, heard.transpose(1, 2) if isinstance(module, nn.Conv1d) else heard)
 
-    linears = [module for module in embedder.modules() if isinstance(module, nn.Linear)]
-    hooks = [linear.register_forward_pre_hook(hook) for linear in linears]
+    heard = [m for m in embedder.modules() if isinstance(m, nn.Linear | nn.Conv1d)]
+    hooks = [module.register_forward_pre_hook(hook) for module in heard]
     try:
         with torch.no_grad():
             for waveform in waveforms:
@@ -85,15 +86,15 @@ def listen(
             handle.remove()
 
 
-def _loudest(
+def loudest(
     embedder: Embedder, waveforms: Iterable[npt.NDArray[np.float32]]
 ) -> dict[nn.Module, Tensor]:
-    """For each linear layer, the largest magnitude of each of its input channels."""
-    loudest: dict[nn.Module, Tensor] = {}
+    """For each linear and convolution, the largest magnitude of each of its input channels."""
+    found: dict[nn.Module, Tensor] = {}
 
     def hear(module: nn.Module, heard: Tensor) -> None:
         now = heard.abs().flatten(0, -2).amax(dim=0)
-        loudest[module] = torch.maximum(loudest[module], now) if module in loudest else now
+        found[module] = torch.maximum(found[module], now) if module in found else now
 
     listen(embedder, waveforms, hear)
-    return loudest
+    return found

@@ -10,7 +10,8 @@ from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from emotion.contract import Graph
-from export.build import Settings, lowered, save
+from export.build import Settings, build, lowered, save
+from export.clips import speech_like
 from export.convert import convert
 from export.graphs import Networks
 from train.encoder import Embedder
@@ -94,14 +95,11 @@ def fp32(
 
 
 @pytest.fixture(scope="session")
-def int8(
-    stream: Networks,
-    monitor_fp32: onnx.ModelProto,
-    classifier_fp32: onnx.ModelProto,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[Graph, Path]:
+def int8(stream: Networks, tmp_path_factory: pytest.TempPathFactory) -> dict[Graph, Path]:
     folder = tmp_path_factory.mktemp("int8")
-    return write_both(folder, stream, Settings("int8"), monitor_fp32, classifier_fp32)
+    settings = Settings("int8")
+    models = build(stream, settings, ("monitor", "classifier"), clips=speech_like(4))
+    return save(models, stream, settings, METRICS, folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Judging: clips a model never trained on, both precisions, and what becomes of the figures."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from emotion.contract import Graph
 from emotion.errors import ConfigurationError, CorpusError
 from export import judge as judging
 from export.build import Settings
-from export.clips import speech_like
+from export.clips import Waveform, speech_like
 from export.graphs import Networks
 from train.checkpoint import ClipNames, save_checkpoint, save_clip_names, save_encoder
 
@@ -49,13 +49,17 @@ def built(
     asked: list[str] = []
 
     def build(
-        _: Networks, settings: Settings, graphs: Collection[Graph]
+        _: Networks,
+        settings: Settings,
+        graphs: Collection[Graph],
+        clips: Sequence[Waveform] = (),
     ) -> dict[Graph, onnx.ModelProto]:
         made = int8 if settings.precision == "int8" else fp32
         models: dict[Graph, onnx.ModelProto] = {"classifier": onnx.load(made["classifier"])}
         monitor = Extractor(onnx.load(made["monitor"]))
         models["encoder"] = monitor.extract_model(["waveform"], ["embedding"])
-        asked.extend(f"{graph} {settings.precision}" for graph in graphs)
+        fitted = f" to {len(clips)} clips" if clips else ""
+        asked.extend(f"{graph} {settings.precision}{fitted}" for graph in graphs)
         return {graph: models[graph] for graph in graphs}
 
     monkeypatch.setattr(judging, "build", build)
@@ -76,6 +80,19 @@ def test_an_encoder_that_folds_share_is_exported_once(
     assert sorted(built) == ["classifier fp32"] * 2 + ["classifier int8"] * 2 + [
         "encoder fp32",
         "encoder int8",
+    ]
+
+
+def test_int8_is_fitted_to_clips_that_the_fold_was_trained_on(
+    crossval: Path, corpus: Path, built: list[str]
+) -> None:
+    save_clip_names(crossval / "fold-1", ClipNames(train=CLIPS[3:], held_out=CLIPS[:3]))
+    save_clip_names(crossval / "fold-2", ClipNames(train=CLIPS, held_out=CLIPS[3:]))
+    judging.judge(crossval, corpus, Settings("int8"))
+    assert [name for name in built if "encoder" in name] == [
+        "encoder fp32",
+        "encoder int8 to 5 clips",
+        "encoder int8 to 3 clips",
     ]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -12,10 +12,10 @@ import pytest
 from onnx import numpy_helper
 from onnx.utils import Extractor
 
-from emotion.contract import Graph
+from emotion.contract import Graph, from_metadata
 from export import __main__ as command
 from export.build import Settings
-from export.clips import Sound, speech_like
+from export.clips import Sound, Waveform, speech_like
 from export.convert import GRAPHS
 from export.graphs import Networks
 from train.checkpoint import save_checkpoint
@@ -39,7 +39,11 @@ def ready_made(
     spoilt: dict[Graph, onnx.ModelProto] = {}
 
     def build(
-        _: Networks, settings: Settings, graphs: Collection[Graph] = GRAPHS
+        _: Networks,
+        settings: Settings,
+        graphs: Collection[Graph] = GRAPHS,
+        *,
+        clips: Sequence[Waveform] = (),
     ) -> dict[Graph, onnx.ModelProto]:
         made = int8 if settings.precision == "int8" else fp32
         models: dict[Graph, onnx.ModelProto] = {g: onnx.load(made[g]) for g in made} | spoilt
@@ -74,6 +78,19 @@ def test_a_run_becomes_three_graphs_and_a_report(
     assert report["precision"] == precision
     assert {check["graph"] for check in report["checks"]} == set(GRAPHS)
     assert ("latency_ms" in report) == (precision == "int8")
+    assert report.get("fitted_to") == ("made-up sounds" if precision == "int8" else None)
+
+
+def test_quantize_is_short_for_int8_and_a_target(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "edge"
+    assert emotion_export(monkeypatch, "--run", run, "--out", out, "--quantize", "arm64") == 0
+    report = json.loads((out / "parity.json").read_text())
+    assert (report["precision"], report["target"]) == ("int8", "arm64")
+    properties = onnx.load(out / "monitor.onnx").metadata_props
+    contract = from_metadata({entry.key: entry.value for entry in properties})
+    assert (contract.precision, contract.target) == ("int8", "arm64")
 
 
 def test_a_failed_parity_names_graph_output_and_clip_and_exits_with_1(
@@ -103,6 +120,8 @@ def test_a_failed_parity_names_graph_output_and_clip_and_exits_with_1(
         (["--judge", "x"], "--judge needs --data"),
         (["--judge", "x", "--data", "y"], "give --precision int8 or fp16"),
         (["--precision", "int4"], "int4"),
+        (["--quantize", "arm64", "--target", "avx2"], "already says --precision int8"),
+        (["--quantize", "arm64", "--precision", "fp16"], "leave those away"),
         (["--target", "sse2", "--precision", "int8"], "sse2"),
         ([], "no finished run"),
     ],
