@@ -21,6 +21,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from emotion.prototypes import Prototypes, Voices
+
 Vector = npt.NDArray[np.float32]
 
 TYPICAL: Final = 0.8
@@ -85,6 +87,7 @@ class Baseline:
         since: the corpus's and what was heard since the doubt began.
         doubt_s: how much speaks for another voice, in seconds.
         patience_s: the doubt at which `since` takes the place of `channel`; infinite: never.
+        prototypes: what emotions sound like in this voice; None where the model has no traits.
     """
 
     corpus: Statistics
@@ -92,10 +95,16 @@ class Baseline:
     since: Statistics
     doubt_s: float = 0.0
     patience_s: float = PATIENCE_S
+    prototypes: Prototypes | None = None
 
     @classmethod
     def prior(
-        cls, mean: Vector, std: Vector, prior_s: float, patience_s: float = PATIENCE_S
+        cls,
+        mean: Vector,
+        std: Vector,
+        prior_s: float,
+        patience_s: float = PATIENCE_S,
+        voices: Voices | None = None,
     ) -> "Baseline":
         """The training corpus's statistics, before anything was heard.
 
@@ -104,9 +113,11 @@ class Baseline:
             std: float32 [D], all positive.
             prior_s: seconds of speech that they weigh, above 0.
             patience_s: seconds of doubt after which another voice is taken for granted.
+            voices: what the model's traits are like in the corpus; None where it has none.
         """
         corpus = Statistics(mean, np.square(std), prior_s)
-        return cls(corpus, corpus, corpus, patience_s=patience_s)
+        prototypes = None if voices is None else Prototypes.none(voices)
+        return cls(corpus, corpus, corpus, patience_s=patience_s, prototypes=prototypes)
 
     @property
     def mean(self) -> Vector:
@@ -141,4 +152,28 @@ class Baseline:
         since = self.since.including(embedding, speech_s)
         if doubt <= self.patience_s:
             return replace(self, channel=channel, since=since, doubt_s=doubt)
-        return replace(self, channel=since, since=self.corpus, doubt_s=0.0)
+        prototypes = self.prototypes and Prototypes.none(self.prototypes.voices)
+        return replace(self, channel=since, since=self.corpus, doubt_s=0.0, prototypes=prototypes)
+
+    def judged(
+        self, start: int, end: int, probabilities: Vector, traits: Vector, speech_s: float
+    ) -> tuple[Vector, "Baseline"]:
+        """A window's probabilities in the light of the voice's prototypes, and what they learn of it.
+
+        Args:
+            start: the window's first sample.
+            end: one past its last one.
+            probabilities: the classifier's, of the embedding as this baseline normalises it:
+                float32 [8].
+            traits: likewise: float32 [K].
+            speech_s: seconds of speech in the window that were not counted before.
+
+        Returns:
+            float32 [8], and the baseline with what was learnt.
+        """
+        if self.prototypes is None:
+            return probabilities, self
+        known = self.prototypes.before(start)
+        corrected = known.corrected(probabilities, traits)
+        learnt = known.including(end, corrected, traits, speech_s)
+        return corrected, replace(self, prototypes=learnt)

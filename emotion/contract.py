@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from emotion.errors import ContractError
 from emotion.labels import EMOTIONS
+from emotion.prototypes import Voices
 
 PREFIX: Final = "emotion."
 """Put before every field's name in `metadata_props`, apart from what exporters write themselves."""
@@ -28,6 +29,10 @@ SHORTEST_WINDOW: Final = SAMPLE_RATE // 2
 Graph = Literal["encoder", "classifier", "monitor"]
 Precision = Literal["fp32", "fp16", "int8"]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
+
+
+OPTIONAL: Final = ("emotion_traits", "voice_variance", "trust")
+"""Fields that files of before they came do not have."""
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +53,10 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         adaptable: whether the classifier expects embeddings normalised by a mean and a standard
             deviation, so that a channel's own statistics may take the corpus's place.
         prior_s: seconds of speech that the corpus statistics weigh when a channel adapts.
+        emotion_traits: base64 of float32 [8, K], each emotion's mean traits (`prototypes.py`); empty
+            where the classifier gives none. This and the two below may be absent in older files.
+        voice_variance: base64 of float32 [K], how voices vary around them.
+        trust: weight of what prototypes say beside what the classifier says.
         precision: number format of the weights.
         target: instruction set that an int8 file was quantized for, empty otherwise.
         opset: ONNX operator set.
@@ -70,6 +79,9 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     embedding_std: str
     adaptable: bool
     prior_s: Annotated[float, msgspec.Meta(gt=0)]
+    emotion_traits: str = ""
+    voice_variance: str = ""
+    trust: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     precision: Precision
     target: str
     opset: Positive
@@ -85,6 +97,14 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def std(self) -> npt.NDArray[np.float32]:
         """The corpus's standard deviation of the embeddings: float32 [D], all positive."""
         return unpack(self.embedding_std)
+
+    def voices(self) -> Voices | None:
+        """What the classifier's traits are like in the corpus; None where it gives none."""
+        if not self.emotion_traits:
+            return None
+        variance = unpack(self.voice_variance)
+        means = unpack(self.emotion_traits).reshape(len(self.labels), len(variance))
+        return Voices(means, variance, self.trust)
 
 
 def pack(vector: npt.NDArray[np.float32]) -> str:
@@ -120,6 +140,8 @@ def from_metadata(metadata: Mapping[str, str], source: str = "") -> Contract:
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(Contract):
         raw = metadata.get(PREFIX + field.name)
+        if raw is None and field.name in OPTIONAL:
+            continue
         if raw is None:
             raise ContractError(field.name, "a value", "nothing", source)
         try:
@@ -147,6 +169,7 @@ def _check(contract: Contract, source: str) -> None:
         raise ContractError(
             "min_samples", f"at most {SHORTEST_WINDOW}", str(contract.min_samples), source
         )
+    _check_voices(contract, source)
     for name in ("embedding_mean", "embedding_std"):
         try:
             vector = unpack(getattr(contract, name))
@@ -156,3 +179,16 @@ def _check(contract: Contract, source: str) -> None:
             raise ContractError(name, f"{contract.embedding_dim} values", str(len(vector)), source)
         if not np.isfinite(vector).all() or (name == "embedding_std" and not (vector > 0).all()):
             raise ContractError(name, "finite values, all std above 0", "others", source)
+
+
+def _check_voices(contract: Contract, source: str) -> None:
+    try:
+        voices = contract.voices()
+    except ValueError as error:
+        expected = f"base64 of {len(contract.labels)} rows as long as voice_variance"
+        raise ContractError("emotion_traits", expected, str(error), source) from error
+    if voices is None:
+        return
+    finite = np.isfinite(voices.means).all() and np.isfinite(voices.variance).all()
+    if not finite or not (voices.variance >= 0).all():
+        raise ContractError("voice_variance", "finite values, none below 0", "others", source)

@@ -34,6 +34,9 @@ SHAPES: Final[dict[str, tuple[dict[str, int], dict[str, int]]]] = {
 }
 """Inputs and outputs of each graph that is served, with their ranks."""
 
+OPTIONAL: Final = {"traits"}
+"""Outputs that models of before did not have."""
+
 log = logging.getLogger(__name__)
 
 
@@ -106,7 +109,9 @@ class Engine:
         self._voice = voice
         # Once for all sessions: the statistics of 4,096 dimensions are 32 KiB.
         self._prior = (
-            Baseline.prior(contract.mean(), contract.std(), contract.prior_s)
+            Baseline.prior(
+                contract.mean(), contract.std(), contract.prior_s, voices=contract.voices()
+            )
             if self.adaptable
             else None
         )
@@ -140,8 +145,11 @@ class Engine:
         )
         return outputs[0][0], outputs[1][0]
 
-    def classify(self, embedding: Vector, baseline: Baseline) -> Vector:
-        """Probabilities float32 [8] of an embedding float32 [D], normalised by `baseline`.
+    def classify(self, embedding: Vector, baseline: Baseline) -> tuple[Vector, Vector]:
+        """What the classifier says of an embedding float32 [D], normalised by `baseline`.
+
+        Returns:
+            probabilities float32 [8] and traits float32 [K], empty where the model gives none.
 
         Raises:
             ModelError: this model cannot adapt.
@@ -150,10 +158,10 @@ class Engine:
             raise ModelError("this model has no classifier.onnx: adaptation is not possible")
         feeds = {"embedding": embedding, "mean": baseline.mean, "inv_std": baseline.inv_std}
         outputs = self._classifier.run(
-            ["probabilities"], {name: value[np.newaxis] for name, value in feeds.items()}
+            None, {name: value[np.newaxis] for name, value in feeds.items()}
         )
-        probabilities: Vector = outputs[0][0]
-        return probabilities
+        traits = outputs[1][0] if len(outputs) > 1 else np.zeros(0, np.float32)
+        return outputs[0][0], traits
 
     def judge(self, window: Window) -> Judgement:
         """Voice activity, then the model, then the channel's own baseline: everything slow."""
@@ -166,8 +174,12 @@ class Engine:
         probabilities, embedding = self.run(from_pcm(window.pcm))
         baseline = window.baseline
         if baseline is not None:
-            baseline = baseline.including(embedding, _new_speech_s(window, track))
-            probabilities = self.classify(embedding, baseline)
+            speech_s = _new_speech_s(window, track)
+            baseline = baseline.including(embedding, speech_s)
+            probabilities, traits = self.classify(embedding, baseline)
+            probabilities, baseline = baseline.judged(
+                window.start, window.end, probabilities, traits, speech_s
+            )
         return Judgement(ratio, probabilities, track, baseline)
 
 
@@ -282,7 +294,7 @@ def _verified(session: Any, path: Path, graph: str) -> Contract:
         (session.get_inputs(), session.get_outputs()), SHAPES[graph], strict=True
     ):
         found = {value.name: value for value in values}
-        if set(found) != set(ranks):
+        if set(found) - OPTIONAL != set(ranks):
             raise ContractError(
                 "graph", f"{graph} with {sorted(ranks)}", str(sorted(found)), str(path)
             )

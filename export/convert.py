@@ -18,7 +18,7 @@ from torch.export import Dim
 from emotion.contract import SAMPLE_RATE, Contract, Graph, Precision, pack, to_metadata
 from emotion.errors import ConfigurationError
 from emotion.labels import EMOTIONS
-from export.graphs import INPUTS, OUTPUTS, Networks
+from export.graphs import INPUTS, Networks
 from train.encoder import CONTEXT_SAMPLES
 from train.recipe import Recipe
 
@@ -63,6 +63,7 @@ def contract_of(
         version: the model's version, for people.
     """
     recipe: Recipe = networks.embedder.recipe
+    head = networks.head
     return Contract(
         graph=graph,
         name=f"emotion-monitor {recipe.name}",
@@ -72,10 +73,13 @@ def contract_of(
         min_samples=MIN_SAMPLES,
         max_samples=MAX_SAMPLES,
         embedding_dim=networks.embedder.dim,
-        embedding_mean=pack(networks.head.mean.numpy()),
-        embedding_std=pack(networks.head.std.numpy()),
+        embedding_mean=pack(head.mean.numpy()),
+        embedding_std=pack(head.std.numpy()),
         adaptable=recipe.standardize,
         prior_s=recipe.prior_s,
+        emotion_traits=pack(head.emotion_traits.numpy()),
+        voice_variance=pack(head.voice_variance.numpy()),
+        trust=recipe.trust if recipe.traits else 0.0,
         precision=precision,
         target=target,
         opset=OPSET,
@@ -121,7 +125,7 @@ def convert(networks: Networks, graph: Graph) -> onnx.ModelProto:
             dynamo=True,
             opset_version=OPSET,
             input_names=INPUTS[graph],
-            output_names=OUTPUTS[graph],
+            output_names=networks.outputs(graph),
             dynamic_shapes={name: dynamic for name in INPUTS[graph]},
             verbose=False,
         )

@@ -1,10 +1,11 @@
 """The three graphs as torch modules, each with exactly the inputs and outputs it is served with.
 
     encoder     waveform [B, N]                    -> embedding [B, D]
-    classifier  embedding, mean, inv_std [B, D]    -> probabilities [B, 8]
+    classifier  embedding, mean, inv_std [B, D]    -> probabilities [B, 8], traits [B, K]
     monitor     waveform [B, N]                    -> probabilities [B, 8], embedding [B, D]
 
-Inputs and outputs are float32 in every precision: a half-precision graph casts inside.
+Traits are there where the recipe has some. Inputs and outputs are float32 in every precision: a
+half-precision graph casts inside.
 """
 
 import copy
@@ -44,15 +45,18 @@ class Encoder(nn.Module):
 
 
 class Classifier(nn.Module):
-    """embedding, mean, inv_std float32 [B, D] -> probabilities float32 [B, 8]."""
+    """embedding, mean, inv_std float32 [B, D] -> probabilities float32 [B, 8], traits float32 [B, K]."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.head = head
 
-    def forward(self, embedding: Tensor, mean: Tensor, inv_std: Tensor) -> Tensor:
+    def forward(self, embedding: Tensor, mean: Tensor, inv_std: Tensor) -> tuple[Tensor, ...]:
         logits: Tensor = self.head(embedding, mean, inv_std)
-        return logits.softmax(dim=1)
+        probabilities = logits.softmax(dim=1)
+        if not self.head.projection.shape[1]:
+            return (probabilities,)
+        return probabilities, self.head.traits(embedding, mean, inv_std)
 
 
 class Monitor(nn.Module):
@@ -73,6 +77,11 @@ class Networks:
 
     embedder: Embedder
     head: Head
+
+    def outputs(self, name: Graph) -> tuple[str, ...]:
+        """Names of what one of the graphs gives."""
+        traits = name == "classifier" and self.head.projection.shape[1] > 0
+        return (*OUTPUTS[name], "traits") if traits else OUTPUTS[name]
 
     def graph(self, name: Graph) -> nn.Module:
         """One of the three graphs; it shares the weights."""

@@ -28,8 +28,11 @@ LIMITS: Final[dict[tuple[Precision, str], float]] = {
     ("fp32", "probabilities"): 1e-4,
     ("fp16", "embedding"): 0.1,
     ("fp16", "probabilities"): 0.02,
+    ("fp32", "traits"): 1e-3,
+    ("fp16", "traits"): 0.02,
 }
-"""Largest difference from PyTorch in float32; embeddings in units of the corpus's deviation."""
+"""Largest difference from PyTorch in float32; embeddings in units of the corpus's deviation,
+traits in units of what repetitions of one emotion by one voice differ by."""
 
 SAME: Final = 1e-5
 """Largest difference in a probability between two ways of asking the same graphs."""
@@ -195,6 +198,9 @@ def _against_torch(
         ("monitor", "probabilities", heard["probabilities"] - probabilities),
         ("classifier", "probabilities", judged["probabilities"] - adapted),
     ]
+    if "traits" in judged:
+        traits = head.traits(embedding, mean, inv_std).numpy()
+        differences.append(("classifier", "traits", judged["traits"] - traits))
     if "encoder" in sessions:
         encoded = sessions["encoder"](waveform=waveform)["embedding"]
         differences.append(("encoder", "embedding", (encoded - embedding.numpy()) / std))

@@ -59,8 +59,9 @@ class Actors:
         score = score.masked_fill(~others, -torch.inf)
         drawn = torch.rand(count, 1, device=device, generator=generator)
         size = (drawn * torch.log(torch.tensor(MOST + 1.0))).exp().long() - 1
-        rank = score.argsort(dim=1, descending=True).argsort(dim=1)
-        return ((rank < size) & others).float()
+        ordered = score.sort(dim=1, descending=True).values
+        last = ordered.gather(1, (size - 1).clamp(0, shape[1] - 1))
+        return ((score >= last) & (size > 0) & others).float()
 
     def _mixtures(self, count: int, generator: torch.Generator) -> Tensor:
         """Shares of the emotions: float32 [count, 8]."""
@@ -92,6 +93,8 @@ class Actors:
         weights = sets * self.seconds
         own = self.seconds[rows].unsqueeze(1)
         total = prior_s + weights.sum(dim=1, keepdim=True) + own
+        if not others.requires_grad:
+            weights = weights.to_sparse()  # a set is a dozen of a thousand clips
         mean = (weights @ others + own * embeddings) / total
         square = (prior_s + weights @ others.square() + own * embeddings.square()) / total
         return mean, (square - mean.square()).clamp(min=LEAST_VARIANCE).sqrt()

@@ -19,6 +19,7 @@ from train.features import Features
 from train.head import Head
 from train.recipe import Recipe
 from train.seed import seed_all
+from train.traits import learn_traits
 
 CPU: Final = torch.device("cpu")
 
@@ -85,7 +86,9 @@ def fit_head(
     history = [fitting.epoch(number, validation) for number in range(1, recipe.epochs + 1)]
     head.temperature.fill_(recipe.temperature)
     rounded(head)
-    return Fitted(head.cpu().eval().requires_grad_(False), history)
+    head = head.cpu().eval().requires_grad_(False)
+    learn_traits(head, train, weights, recipe.prior_s)
+    return Fitted(head, history)
 
 
 class _Fitting:
@@ -103,6 +106,8 @@ class _Fitting:
         device = head.mean.device
         self.views = torch.from_numpy(train.views).to(device)
         emotions = torch.from_numpy(train.emotions).to(device)
+        count = self.views.shape[1] if recipe.adapted else 0
+        self.normal = [(self.views[:, view] - head.mean) / head.std for view in range(count)]
         self.actors = Actors(
             emotions,
             torch.from_numpy(train.actors).to(device),
@@ -173,8 +178,8 @@ class _Fitting:
         mean, std = self.head.mean, self.head.std
         sets = self.actors.random_sets(clips, self.generator)
         # One view of all clips: what a channel hears comes over one line.
-        view = int(torch.randint(self.views.shape[1], ()))
-        others = (self.views[:, view] - mean) / std
+        view = int(torch.randint(len(self.normal), ()))
+        others = self.normal[view]
         own_mean, own_std = self.actors.statistics(
             clips, (embeddings - mean) / std, sets, others, self.recipe.prior_s
         )

@@ -1,5 +1,6 @@
 """The head: an embedding in, eight logits out."""
 
+import torch
 from torch import Tensor, nn
 
 from emotion.labels import EMOTIONS
@@ -14,12 +15,15 @@ class Head(nn.Module):
 
     Args:
         dim: D, the length of an embedding.
-        recipe: `hidden`, `batch_norm`, `dropout` and `standardize` are read.
+        recipe: `hidden`, `batch_norm`, `dropout` and `traits` are read.
     """
 
     mean: Tensor
     std: Tensor
     temperature: Tensor
+    projection: Tensor
+    emotion_traits: Tensor
+    voice_variance: Tensor
 
     def __init__(self, dim: int, recipe: Recipe) -> None:
         super().__init__()
@@ -29,6 +33,10 @@ class Head(nn.Module):
         self.register_buffer("std", Tensor([1.0]).repeat(dim))
         # Divides the logits; 1 unless it was fitted so that the probabilities mean what they say.
         self.register_buffer("temperature", Tensor([1.0]))
+        # What `emotion/prototypes.py` needs; learnt once the rest is fitted (`train/traits.py`).
+        self.register_buffer("projection", Tensor([0.0]).repeat(dim, recipe.traits))
+        self.register_buffer("emotion_traits", Tensor([0.0]).repeat(len(EMOTIONS), recipe.traits))
+        self.register_buffer("voice_variance", Tensor([0.0]).repeat(recipe.traits))
         layers: list[nn.Module] = [nn.LayerNorm(dim)]
         width = dim
         hidden = zip(recipe.hidden, recipe.batch_norm, recipe.dropout, strict=True)
@@ -60,3 +68,13 @@ class Head(nn.Module):
         inv_std = self.std.reciprocal() if inv_std is None else inv_std
         logits: Tensor = self.mlp((embedding - mean) * inv_std)
         return logits / self.temperature
+
+    def traits(self, embedding: Tensor, mean: Tensor, inv_std: Tensor) -> Tensor:
+        """What tells a voice's emotions apart: float32 [B, K], K as the recipe says.
+
+        Args:
+            embedding: float32 [B, D].
+            mean: float32 [B, D], the channel's own.
+            inv_std: float32 [B, D], likewise.
+        """
+        return torch.matmul((embedding - mean) * inv_std, self.projection)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from emotion.adapt import PATIENCE_S, Baseline
 from emotion.progress import track
+from emotion.prototypes import Voices
 from train.evaluate import Figures, figures, probabilities
 from train.held_out import NOISES, SNRS_DB, Fold
 from train.streams import Answers, Rows, Voice, answers, balanced, hand_over, neutral_heavy
@@ -109,7 +110,10 @@ def _conditions(fold: Fold) -> dict[str, Callable[[], Array]]:
 def prior(fold: Fold, patience_s: float = PATIENCE_S) -> Baseline:
     """What every call starts from: the training set's statistics, as the contract will carry them."""
     head, recipe = fold.checkpoint.head, fold.checkpoint.recipe
-    return Baseline.prior(head.mean.numpy(), head.std.numpy(), recipe.prior_s, patience_s)
+    voices = None
+    if recipe.traits:
+        voices = Voices(head.emotion_traits.numpy(), head.voice_variance.numpy(), recipe.trust)
+    return Baseline.prior(head.mean.numpy(), head.std.numpy(), recipe.prior_s, patience_s, voices)
 
 
 def _streams(fold: Fold) -> dict[str, Streams]:

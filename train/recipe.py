@@ -123,6 +123,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         adapted: share of what the head learns from that is normalised as adapting sessions would
             (`baselines.py`).
         prior_s: seconds of speech that the training set's statistics weigh when a channel adapts.
+        traits: projections in which a channel learns what each emotion sounds like in its voice
+            (`emotion/prototypes.py`); 0: none.
+        trust: weight of what it learnt beside what the head says.
         hidden: widths of the head's hidden layers.
         batch_norm: for each hidden layer, whether batch normalisation follows it.
         dropout: for each hidden layer, its dropout.
@@ -157,6 +160,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tuning: Tuning | None = None
     adapted: Portion = 0.0
     prior_s: Rate = 6.0
+    traits: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    trust: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
     hidden: tuple[Count, ...] = (1024, 512, 256)
     batch_norm: tuple[bool, ...] = (True, True, False)
     dropout: tuple[Share, ...] = (0.4, 0.3, 0.0)
@@ -186,6 +191,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("tuning the encoder needs [augment] too: it learns from pieces")
         if self.attention and not self.tuning:
             raise ValueError("attention is learnt with the encoder: it needs [tuning]")
+        if self.traits and not self.standardize:
+            raise ValueError("traits need standardize = true: they are of adapted embeddings")
         if self.adapted and not self.standardize:
             raise ValueError("adapted needs standardize = true: adapting replaces its statistics")
         if not self.pooling or len(set(self.pooling)) != len(self.pooling):

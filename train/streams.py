@@ -6,12 +6,13 @@ are of the very same head on the very same clips at the very same positions.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from emotion.adapt import Baseline
 from emotion.labels import EMOTIONS
@@ -138,18 +139,39 @@ def _judged(
 ) -> Iterator[npt.NDArray[np.float32]]:
     for stream in streams:
         embeddings = torch.from_numpy(stream.embeddings)
-        statistics = [] if prior is None else [torch.from_numpy(s) for s in _heard(stream, prior)]
         with torch.inference_mode():
-            yield head(embeddings, *statistics).softmax(dim=1).numpy()
+            if prior is None:
+                yield head(embeddings).softmax(dim=1).numpy()
+            else:
+                yield _adapted(head, embeddings, stream.speech_s, _heard(stream, prior))
 
 
-def _heard(
-    stream: Voice, baseline: Baseline
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """mean and inv_std, float32 [n, D] each, as they are when each clip is judged."""
-    means, inv_stds = [], []
+def _heard(stream: Voice, baseline: Baseline) -> list[Baseline]:
+    """The statistics as they are when each clip is judged."""
+    heard = []
     for embedding, seconds in zip(stream.embeddings, stream.speech_s, strict=True):
         baseline = baseline.including(embedding, float(seconds))
-        means.append(baseline.mean)
-        inv_stds.append(baseline.inv_std)
-    return np.stack(means), np.stack(inv_stds)
+        heard.append(baseline)
+    return heard
+
+
+def _adapted(
+    head: Head, embeddings: Tensor, speech_s: npt.NDArray[np.float64], heard: Sequence[Baseline]
+) -> npt.NDArray[np.float32]:
+    """float32 [n, 8]: the classifier over the whole stream at once, then the prototypes clip by clip."""
+    mean, inv_std = (
+        torch.from_numpy(np.stack(rows))
+        for rows in ([b.mean for b in heard], [b.inv_std for b in heard])
+    )
+    probabilities = head(embeddings, mean, inv_std).softmax(dim=1).numpy()
+    traits = head.traits(embeddings, mean, inv_std).numpy()
+    known, said = heard[0], []
+    for place, baseline in enumerate(heard):
+        # Another voice was noticed: the statistics began anew, and so do the prototypes.
+        anew = place > 0 and baseline.adapted_s < heard[place - 1].adapted_s
+        known = replace(baseline, prototypes=baseline.prototypes if anew else known.prototypes)
+        row, known = known.judged(
+            place, place + 1, probabilities[place], traits[place], float(speech_s[place])
+        )
+        said.append(row)
+    return np.stack(said)
