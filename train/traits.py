@@ -2,7 +2,7 @@
 
 A linear discriminant analysis of the training clips, each normalised by its actor's own statistics: the
 directions in which emotions, and one emotion in different voices, differ most beside what differs
-between repetitions of one emotion by one voice, which has variance 1 there.
+between repetitions of one emotion by one voice, which has variance 1 there, but for the shrinkage.
 """
 
 import logging

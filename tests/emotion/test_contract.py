@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from emotion.contract import Contract, from_metadata, pack, to_metadata, unpack
+from emotion.contract import OPTIONAL, Contract, from_metadata, pack, to_metadata, unpack
 from emotion.errors import ContractError, ModelError
 from tests.fakes import MEAN, STD, contract
 
@@ -27,7 +27,42 @@ def test_foreign_metadata_is_ignored():
     assert from_metadata(metadata) == contract()
 
 
-@pytest.mark.parametrize("field", FIELDS)
+def test_a_contract_of_before_there_were_traits_still_reads():
+    metadata = to_metadata(contract())
+    for field in OPTIONAL:
+        del metadata[f"emotion.{field}"]
+    read = from_metadata(metadata)
+    assert read == contract()
+    assert read.voices() is None
+
+
+def test_voices_are_the_shape_of_labels_and_traits():
+    means, variance = np.arange(24, dtype=np.float32).reshape(8, 3), np.ones(3, np.float32)
+    written = contract(emotion_traits=pack(means), voice_variance=pack(variance), trust=0.1)
+    voices = from_metadata(to_metadata(written)).voices()
+    assert np.array_equal(voices.means, means)
+    assert np.array_equal(voices.variance, variance)
+    assert voices.trust == 0.1
+
+
+@pytest.mark.parametrize(
+    ("means", "variance", "field"),
+    [
+        (np.zeros(23), np.ones(3), "emotion_traits"),
+        (np.zeros(24), np.ones(0), "emotion_traits"),
+        (np.full(24, np.nan), np.ones(3), "voice_variance"),
+        (np.zeros(24), np.array([1, -1, 1]), "voice_variance"),
+    ],
+)
+def test_voices_that_do_not_fit_are_refused(means, variance, field):
+    packed = [pack(values.astype(np.float32)) for values in (means, variance)]
+    written = contract(emotion_traits=packed[0], voice_variance=packed[1], trust=0.1)
+    with pytest.raises(ContractError) as caught:
+        from_metadata(to_metadata(written))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("field", [name for name in FIELDS if name not in OPTIONAL])
 def test_a_missing_field_is_named(field):
     metadata = to_metadata(contract())
     del metadata[f"emotion.{field}"]

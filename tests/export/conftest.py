@@ -42,6 +42,9 @@ def tiny_networks(recipe: Recipe, depth: int = 4) -> Networks:
         head.mean.uniform_(-0.5, 0.5)
         head.std.uniform_(0.5, 1.5)
     head.temperature.fill_(0.5)
+    head.projection.normal_(std=0.1)
+    head.emotion_traits.normal_()
+    head.voice_variance.uniform_(0.5, 2.0)
     return Networks(embedder, head)
 
 

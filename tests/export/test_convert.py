@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto
 
 from emotion.contract import Graph, from_metadata
@@ -18,7 +19,7 @@ from export.convert import (
     training_data,
     write,
 )
-from export.graphs import INPUTS, OUTPUTS, Networks
+from export.graphs import INPUTS, Networks
 from export.parity import Session
 
 
@@ -28,13 +29,13 @@ def metadata(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_inputs_and_outputs_are_float32_with_the_agreed_names(
-    precision: str, request: pytest.FixtureRequest
+    precision: str, stream: Networks, request: pytest.FixtureRequest
 ) -> None:
     paths: dict[Graph, Path] = request.getfixturevalue(precision)
     for graph, path in paths.items():
         model = onnx.load(path)
         assert tuple(value.name for value in model.graph.input) == INPUTS[graph]
-        assert tuple(value.name for value in model.graph.output) == OUTPUTS[graph]
+        assert tuple(value.name for value in model.graph.output) == stream.outputs(graph)
         for value in [*model.graph.input, *model.graph.output]:
             assert value.type.tensor_type.elem_type == TensorProto.FLOAT
             assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
@@ -136,3 +137,30 @@ def test_nodes_are_named_by_their_modules(monitor_fp32: onnx.ModelProto) -> None
     assert len(set(names)) == len(names)
     assert "embedder.layers.3.fc2/MatMul" in names
     assert "embedder.log_mel/Conv" in names
+
+
+def test_only_a_model_with_traits_gives_them_and_says_what_they_are_like(
+    stream: Networks, seed: Networks, fp32: dict[Graph, Path]
+) -> None:
+    assert stream.outputs("classifier") == ("probabilities", "traits")
+    assert stream.outputs("monitor") == ("probabilities", "embedding")
+    assert seed.outputs("classifier") == ("probabilities",)
+    voices = from_metadata(metadata(fp32["classifier"])).voices()
+    assert voices is not None
+    assert np.array_equal(voices.means, stream.head.emotion_traits.numpy())
+    assert np.array_equal(voices.variance, stream.head.voice_variance.numpy())
+    assert contract_of("monitor", seed, {}).voices() is None
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-4), ("int8", 0.05)])
+def test_traits_are_those_of_the_trained_head(
+    precision: str, limit: float, stream: Networks, request: pytest.FixtureRequest
+) -> None:
+    session = Session(request.getfixturevalue(precision)["classifier"])
+    generator = torch.Generator().manual_seed(5)
+    embedding, mean = torch.randn(2, 4, stream.embedder.dim, generator=generator)
+    inv_std = torch.rand(4, stream.embedder.dim, generator=generator) + 0.5
+    expected = stream.head.traits(embedding, mean, inv_std).numpy()
+    inputs = {"embedding": embedding, "mean": mean, "inv_std": inv_std}
+    found = session(**{name: value.numpy() for name, value in inputs.items()})["traits"]
+    assert np.abs(found - expected).max() < limit * np.abs(expected).max()

@@ -1,0 +1,110 @@
+"""Prototypes: nothing before anything was heard, the model's own mathematics after, no window twice."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+from emotion.adapt import Baseline
+from emotion.prototypes import UTTERANCE_S, Prototypes, Voices
+
+K = 3
+EVEN = np.full(8, 1 / 8, np.float32)
+
+
+@pytest.fixture
+def voices() -> Voices:
+    random = np.random.default_rng(0)
+    means = random.normal(size=(8, K)).astype(np.float32)
+    return Voices(means, np.array([0.5, 2.0, 4.0], np.float32), trust=1.0)
+
+
+def _sure(label: int) -> np.ndarray:
+    return np.eye(8, dtype=np.float32)[label]
+
+
+def test_nothing_heard_corrects_nothing(voices: Voices) -> None:
+    said = np.linspace(1, 2, 8, dtype=np.float32)
+    assert Prototypes.none(voices).corrected(said, np.ones(K, np.float32)) is said
+
+
+def test_the_correction_is_the_ratio_of_predictive_densities(voices: Voices) -> None:
+    # What two repetitions of `happy` (2) say of a third: by the joint normal distribution of all three.
+    heard = np.random.default_rng(1).normal(size=(3, K)).astype(np.float32)
+    known = Prototypes.none(voices)
+    for place, traits in enumerate(heard[:2]):
+        known = known.including(place, _sure(2), traits, UTTERANCE_S)
+    found = known.before(2).corrected(EVEN, heard[2])
+
+    joint = 0.0
+    for axis in range(K):
+        mean = np.full(3, voices.means[2, axis])
+        shared = voices.variance[axis] * np.ones((3, 3)) + np.eye(3)
+        joint += multivariate_normal(mean, shared).logpdf(heard[:, axis])
+        joint -= multivariate_normal(mean[:2], shared[:2, :2]).logpdf(heard[:2, axis])
+        joint -= multivariate_normal(mean[:1], shared[:1, :1]).logpdf(heard[2:, axis])
+    expected = np.exp(np.where(np.arange(8) == 2, joint, 0.0))
+    np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-4)
+
+
+def test_a_voice_whose_anger_sounds_like_others_joy_is_understood_after_a_while() -> None:
+    means = np.zeros((8, 2), np.float32)
+    means[2, 0], means[4, 1] = 3, 3  # happy, angry
+    known = Prototypes.none(Voices(means, np.full(2, 4.0, np.float32), trust=1.0))
+    odd = np.array([1.6, 1.4], np.float32)  # its anger lies between both
+    unsure = np.full(8, 1e-3, np.float32)
+    unsure[2], unsure[4] = 0.5, 0.49
+    assert known.corrected(unsure, odd)[2] > known.corrected(unsure, odd)[4]
+    for place in range(5):  # said in other words, so that the classifier knew
+        known = known.including(place, _sure(4), odd, UTTERANCE_S)
+        known = known.including(place, _sure(2), np.array([4, -2], np.float32), UTTERANCE_S)
+    assert known.before(5).corrected(unsure, odd)[4] > 0.9
+
+
+def test_a_window_teaches_nothing_to_those_that_overlap_it(voices: Voices) -> None:
+    traits = np.ones(K, np.float32)
+    known = Prototypes.none(voices).including(48_000, _sure(1), traits, 1.0)
+    assert not known.before(47_999).counts.any()
+    later = known.before(48_000)
+    assert later.counts[1] == pytest.approx(1.0 / UTTERANCE_S)
+    assert not later.fresh
+
+
+def test_what_waits_is_bounded_by_what_overlaps(voices: Voices) -> None:
+    known = Prototypes.none(voices)
+    for end in range(160_000, 160_000 * 20, 4_000):  # windows of 10 s, four a second
+        known = known.before(end - 160_000).including(end, EVEN, np.ones(K, np.float32), 0.25)
+        assert len(known.fresh) <= 40
+
+
+def test_without_new_speech_nothing_is_learnt(voices: Voices) -> None:
+    known = Prototypes.none(voices)
+    assert known.including(1, EVEN, np.ones(K, np.float32), 0.0) is known
+
+
+def test_probabilities_stay_probabilities_whatever_is_heard(voices: Voices) -> None:
+    known = Prototypes.none(voices).including(0, _sure(3), np.full(K, 1e3, np.float32), 100.0)
+    for traits in (np.zeros(K, np.float32), np.full(K, -1e4, np.float32)):
+        found = known.before(0).corrected(_sure(0), traits)
+        assert np.isfinite(found).all() and found.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_another_voice_starts_with_prototypes_of_its_own(voices: Voices) -> None:
+    random = np.random.default_rng(2)
+    mean, std = np.zeros(64, np.float32), np.ones(64, np.float32)
+    baseline = Baseline.prior(mean, std, 6.0, voices=voices)
+    lessons = []
+    for place in range(60):
+        offset = 3 if place < 30 else -3
+        embedding = (offset + random.normal(size=64)).astype(np.float32)
+        baseline = baseline.including(embedding, 2.0)
+        _, baseline = baseline.judged(place, place + 1, EVEN, np.ones(K, np.float32), 2.0)
+        assert baseline.prototypes is not None
+        lessons.append(float(baseline.prototypes.counts.sum()))
+    assert lessons[29] == pytest.approx(29, rel=0.01)
+    assert min(lessons[30:]) < 1 and lessons[-1] < 29
+
+
+def test_a_model_without_traits_judges_as_its_classifier_does() -> None:
+    baseline = Baseline.prior(np.zeros(4, np.float32), np.ones(4, np.float32), 6.0)
+    said, same = baseline.judged(0, 1, EVEN, np.zeros(0, np.float32), 1.0)
+    assert said is EVEN and same is baseline
