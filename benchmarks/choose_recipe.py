@@ -16,18 +16,23 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final
 
 import msgspec
+import numpy as np
 import typer
 
 from emotion import command_line
+from emotion.engine import load_voice
 from emotion.errors import ConfigurationError, CorpusError
 from emotion.progress import track
 from train.corpora import Clip
 from train.evaluate import Figures, combined
 from train.features import default_cache
 from train.files import write_json
+from train.held_out import Fold
+from train.measure import streams_of
 from train.recipe import Recipe, load_recipe, recipe_from
-from train.runs import Material, prepare, train_split
+from train.runs import Material, Trained, prepare, save_run, train_split
 from train.splits import Split, inner_splits, random_split
+from train.streams import SETTLED
 
 REPORTED_SEEDS: Final = range(42, 47)
 """Of the random splits in docs/results."""
@@ -57,11 +62,19 @@ def overridden(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         fields = tomllib.loads("\n".join(settings))
         if "seed" in fields:
             raise ConfigurationError("--set seed: nothing here is drawn with it; use --seeds")
-        return recipe_from(msgspec.to_builtins(recipe) | fields)
+        return recipe_from(_merged(msgspec.to_builtins(recipe), fields))
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigurationError(
             f"--set {' --set '.join(settings)}: {error}; expected field=value as in a recipe's TOML"
         ) from error
+
+
+def _merged(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Tables are changed key by key: `augment.noise=0` leaves the rest of them as it is."""
+    return fields | {
+        name: _merged(fields.get(name) or {}, change) if isinstance(change, dict) else change
+        for name, change in changes.items()
+    }
 
 
 def unreported(text: str) -> range:
@@ -102,14 +115,37 @@ def measure(material: Material, protocol: Protocol, seeds: range) -> dict[str, A
     randomly = protocol is Protocol.random
     fit_seeds = seeds if randomly else [seeds[0]] * len(splits)
     parts: list[tuple[str, Figures]] = []
+    calls: list[dict[str, float]] = []
     for split, seed in track(list(zip(splits, fit_seeds, strict=True)), str(protocol)):
         with TemporaryDirectory() as folder:
-            measured = train_split(material, split, seed, Path(folder)).measured
-        if measured is None:
-            raise CorpusError(f"{split.name}: no clip is held out")
-        parts.append((split.name, measured))
+            trained = train_split(material, split, seed, Path(folder))
+            if trained.measured is None:
+                raise CorpusError(f"{split.name}: no clip is held out")
+            if recipe.standardize and not randomly:
+                calls.append(adapting(material, split, trained, Path(folder)))
+        parts.append((split.name, trained.measured))
     # "other": that these are EmoBox's folds does not make it EmoBox's protocol.
-    return combined("random" if randomly else "other", parts, recipe) | {"fit_seeds": [*fit_seeds]}
+    report = combined("random" if randomly else "other", parts, recipe)
+    means = {key: float(np.mean([call[key] for call in calls])) for key in (calls or [{}])[0]}
+    return report | {"fit_seeds": [*fit_seeds], "calls": means}
+
+
+def adapting(material: Material, split: Split, trained: Trained, folder: Path) -> dict[str, float]:
+    """UA in calls made of the held-out clips, with and without adaptation.
+
+    Args:
+        material: what it was trained from.
+        split: of the held-out clips.
+        trained: the model.
+        folder: gets its run.
+    """
+    save_run(material, folder, split, trained, {})
+    fold = Fold(folder, material.clips, material.cache, load_voice())
+    found: dict[str, float] = {}
+    for kind, both in streams_of(fold).items():
+        known = both[both.adapted.position >= (SETTLED if kind == "balanced" else 0)]
+        found |= {kind: known.adapted.ua(), f"{kind}, unadapted": known.unadapted.ua()}
+    return found
 
 
 def line(protocol: Protocol, report: dict[str, Any]) -> str:
@@ -121,6 +157,7 @@ def line(protocol: Protocol, report: dict[str, Any]) -> str:
         for key, name in shown.items()
     ]
     names = [part["name"] for part in report["seeds" if protocol is Protocol.random else "folds"]]
+    texts += [f"{name} {100 * ua:.1f}" for name, ua in report["calls"].items()]
     return f"{protocol}, {names[0]} to {names[-1]} ({len(names)}), %: {', '.join(texts)}"
 
 

@@ -92,7 +92,7 @@ def measure(fold: Fold) -> Measured:
         windows=probabilities(head, windows.embeddings),
         window_samples=windows.samples,
         window_share=len(windows.clip) / windows.cut,
-        streams=_streams(fold) if adapts else {},
+        streams=streams_of(fold) if adapts else {},
         conditions={n: _balanced(fold, rows) for n, rows in conditions.items()} if adapts else {},
         hand_over=_hand_over(fold) if adapts else {},
     )
@@ -116,7 +116,8 @@ def prior(fold: Fold, patience_s: float = PATIENCE_S) -> Baseline:
     return Baseline.prior(head.mean.numpy(), head.std.numpy(), recipe.prior_s, patience_s, voices)
 
 
-def _streams(fold: Fold) -> dict[str, Streams]:
+def streams_of(fold: Fold) -> dict[str, Streams]:
+    """What is said of calls made of a fold's held-out clips, by what kind of call it is."""
     return {
         "balanced": _drawn(fold, fold.voices(), balanced, BALANCED_DRAWS),
         "neutral-heavy": _drawn(fold, fold.voices(), neutral_heavy, NEUTRAL_DRAWS),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from train.corpora import Clip
 from train.evaluate import figures, probabilities
 from train.features import Features
 from train.fit import fit_head
-from train.recipe import Recipe, load_recipe
+from train.recipe import Recipe, Tuning, load_recipe
 from train.runs import Material, Trained
 from train.splits import EMOBOX_FOLDS, Split, random_split
 
@@ -52,6 +53,7 @@ def hears(monkeypatch: pytest.MonkeyPatch) -> Callable[[Features], None]:
             return Trained(material.embedder, fitted, figures(held_out.emotions, found))
 
         monkeypatch.setattr(choose_recipe, "train_split", train_split)
+        monkeypatch.setattr(choose_recipe, "adapting", lambda *_: {"balanced": 0.5})
 
     return instead
 
@@ -124,6 +126,14 @@ def test_settings_replace_fields_of_the_recipe() -> None:
     assert changed.dropout == (0.6, 0.0)
     assert changed.weight_decay == stream.weight_decay
     assert overridden(stream, []) == stream
+
+
+def test_a_setting_within_a_table_leaves_the_rest_of_the_table() -> None:
+    stream = load_recipe("stream")
+    changed = overridden(stream, ["augment.noise=0.25"]).augment
+    assert changed is not None and stream.augment is not None
+    assert changed == msgspec.structs.replace(stream.augment, noise=0.25)
+    assert overridden(stream, ["tuning.epochs=3"]).tuning == Tuning(epochs=3)
 
 
 @pytest.mark.parametrize(
