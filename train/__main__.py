@@ -28,7 +28,7 @@ PRINTED_WIDTH = 120
 
 Data = Annotated[Path, typer.Option(help="Folder with the recordings.")]
 Run = Annotated[Path, typer.Option(help="Folder to write, outside the repository or under runs/.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="seed, stream or a .toml file.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="seed, stream, edge or a .toml file.")]
 Whisper = Annotated[
     str | None,
     typer.Option(

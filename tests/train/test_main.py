@@ -150,7 +150,7 @@ def test_figures_of_another_recipe_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["fit", "--recipe", "sead", "--data", ".", "--out", "x"], "one of: seed, stream"),
+        (["fit", "--recipe", "sead", "--data", ".", "--out", "x"], "one of: edge, seed, stream"),
         (["fit", "--recipe", "seed", "--data", "nowhere", "--out", "x"], "no such folder"),
         (["fit", "--recipe", "seed"], "Missing option"),
         (["fit", "--recipe", "seed", "--data", ".", "--out", "x", "--metrics-from", "y"], "--all"),

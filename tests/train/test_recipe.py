@@ -52,7 +52,7 @@ def test_a_recipe_that_does_not_fit_is_refused_by_field(
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match="one of: seed, stream"):
+    with pytest.raises(ConfigurationError, match="one of: edge, seed, stream"):
         load_recipe("sead")
 
 
