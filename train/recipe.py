@@ -1,8 +1,8 @@
 """A training recipe: everything that decides which weights come out, read from TOML.
 
 The recipes that ship are in `train/recipes/`: `seed.toml`, the published one, `stream.toml`, the one
-behind the embedded model, and `edge.toml`, for small boards. A recipe travels inside every checkpoint and
-exported graph.
+behind the embedded model, and `edge.toml`, for small boards. A recipe travels inside every checkpoint
+and exported graph.
 """
 
 import tomllib
