@@ -105,10 +105,8 @@ class Session:
         self._hearing = Hearing(start)
         self._adapts = adapts(start, prior)
         baseline = prior if self._adapts else None
-        self._channels = [
-            Channel(name, VoiceTrack.begin() if start.vad else None, baseline)
-            for name in start.analyzed
-        ]
+        track = VoiceTrack.begin() if start.vad else None
+        self._channels = [Channel(name, track, baseline) for name in start.analyzed]
         self._grid = Grid(start.window_s, start.hop_s)
         self._next = (self._grid.first, 0)  # the next window: (k, index of the channel)
         self._arrivals: deque[float] = deque()  # when each window's end came, from `_next` on
