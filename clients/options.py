@@ -35,7 +35,14 @@ Hop = Annotated[float, typer.Option(help="Seconds from window to window, 0.25 to
 NoVad = Annotated[
     bool, typer.Option("--no-vad", help="Judge windows with little or no speech, too.")
 ]
-Adapt = Annotated[bool, typer.Option("--adapt", help="Learn each channel's own baseline.")]
+Adapt = Annotated[
+    bool | None,
+    typer.Option(
+        "--adapt/--no-adapt",
+        help="Learn each channel's own baseline; without either, where the model can.",
+        show_default=False,
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="One event a line, as on the wire; always where no terminal is."),

@@ -54,7 +54,7 @@ class Start(ClientMessage, frozen=True, kw_only=True):
         window_s: seconds a window covers, 1 to 10.
         hop_s: seconds from one window's end to the next, 0.25 to `window_s`.
         vad: whether windows with too little speech are reported as `silence` and not judged.
-        adapt: whether the session learns each channel's own baseline.
+        adapt: whether the session learns each channel's own baseline; where None, if the model can.
         metadata: the client's own; at most 4 KiB as JSON.
         resume: a session to go on with; the other fields are then those it was started with.
     """
@@ -69,7 +69,7 @@ class Start(ClientMessage, frozen=True, kw_only=True):
     window_s: Annotated[float, msgspec.Meta(ge=1, le=10)] = 3.0
     hop_s: Annotated[float, msgspec.Meta(ge=0.25, le=10)] = 1.0
     vad: bool = True
-    adapt: bool = False
+    adapt: bool | None = None
     metadata: dict[str, Any] = {}
     resume: Resume | None = None
 

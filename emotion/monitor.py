@@ -46,12 +46,12 @@ class Monitor:
         window_s: seconds a window covers, 1 to 10.
         hop_s: seconds from window to window, 0.25 to `window_s`.
         vad: whether windows with too little speech are reported as silence and not judged.
-        adapt: whether each channel's own baseline is learnt.
+        adapt: whether each channel's own baseline is learnt; where None, if the model can.
         device: `auto`, `cpu` or `cuda`, where `model` is not an `Engine`.
 
     Raises:
         ModelError: the model cannot be loaded.
-        MessageError: a setting is out of range.
+        MessageError: a setting is out of range, or the model cannot do that.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Monitor:
         window_s: float = 3.0,
         hop_s: float = 1.0,
         vad: bool = True,
-        adapt: bool = False,
+        adapt: bool | None = None,
         device: Device = "auto",
     ) -> None:
         start = start_from(

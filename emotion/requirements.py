@@ -6,6 +6,16 @@ from emotion.errors import MessageError
 from emotion.messages import Start
 
 
+def adapts(start: Start, prior: Baseline | None) -> bool:
+    """Whether a stream adapts: where it says nothing about that, it does if the model can.
+
+    Args:
+        start: fulfils the requirements.
+        prior: the model's, as `Engine.prior` gives it.
+    """
+    return prior is not None and start.adapt is not False
+
+
 def check_requirements(start: Start, contract: Contract, prior: Baseline | None) -> None:
     """Refuses what the model cannot do.
 
@@ -16,7 +26,7 @@ def check_requirements(start: Start, contract: Contract, prior: Baseline | None)
         raise MessageError(
             "unsupported",
             f"start: adapt is true, but the model '{contract.name}' cannot adapt: "
-            "its classifier knows no statistics; start with adapt false",
+            "it has no classifier that takes a channel's statistics; leave adapt out",
         )
     longest_s = contract.max_samples / contract.sample_rate
     if start.window_s > longest_s:

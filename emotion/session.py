@@ -37,7 +37,7 @@ from emotion.messages import (
     Warning,
 )
 from emotion.report import Report, incomplete_sample, too_fast
-from emotion.requirements import check_requirements
+from emotion.requirements import adapts, check_requirements
 from emotion.smoothing import HALF_LIFE_S
 from emotion.vad import VoiceTrack
 
@@ -103,10 +103,10 @@ class Session:
         self._may_skip = may_skip
         self._report = Report(self.id, self.stream_id, contract.labels)
         self._hearing = Hearing(start)
-        self._channels = [
-            Channel(name, VoiceTrack.begin() if start.vad else None, prior if start.adapt else None)
-            for name in start.analyzed
-        ]
+        self._adapts = adapts(start, prior)
+        baseline = prior if self._adapts else None
+        track = VoiceTrack.begin() if start.vad else None
+        self._channels = [Channel(name, track, baseline) for name in start.analyzed]
         self._grid = Grid(start.window_s, start.hop_s)
         self._next = (self._grid.first, 0)  # the next window: (k, index of the channel)
         self._arrivals: deque[float] = deque()  # when each window's end came, from `_next` on
@@ -269,7 +269,7 @@ class Session:
             window_s=start.window_s,
             hop_s=start.hop_s,
             vad=start.vad,
-            adapt=start.adapt,
+            adapt=self._adapts,
             metadata=start.metadata,
             smoothing_half_life_s=HALF_LIFE_S,
             model=self._model,

@@ -1,7 +1,8 @@
 """How many live sessions this machine carries, measured with the model that is served.
 
-A session costs, for each second of its audio, listening for voices, a window's judgement for the
-share of windows that have speech, and what the event loop spends on its frames. The capacity is what
+A session costs, for each second of its audio, listening for voices, a window's judgement (with the
+channel's own statistics where the model can, as sessions have it by default) for the share of windows
+that have speech, and what the event loop spends on its frames. The capacity is what
 part of the cores may be busy divided by that: beyond it, waiting times grow without bound.
 """
 
@@ -14,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from emotion.adapt import Baseline
 from emotion.contract import SAMPLE_RATE
 from emotion.engine import Engine, Window
 from emotion.vad import VoiceTrack
@@ -56,7 +58,7 @@ def measure(
 
 def _median_s(engine: Engine, clock: Callable[[], float], *, vad: bool) -> float:
     """CPU time of a window: what else the machine does now says nothing about its capacity."""
-    window = _silence(1.0, vad=True) if vad else _silence(WINDOW_S, vad=False)
+    window = _silence(1.0 if vad else WINDOW_S, engine.prior(), vad=vad)
     cost = time.perf_counter if engine.device == "cuda" else time.thread_time
     times: list[float] = []
     begun = clock()
@@ -67,7 +69,7 @@ def _median_s(engine: Engine, clock: Callable[[], float], *, vad: bool) -> float
     return statistics.median(times)
 
 
-def _silence(seconds: float, *, vad: bool) -> Window:
+def _silence(seconds: float, baseline: Baseline | None, *, vad: bool) -> Window:
     """A window in which nobody speaks: with voice activity, it is listened to and not judged."""
     samples = round(seconds * SAMPLE_RATE)
     pcm = np.zeros(samples, np.int16)
@@ -80,6 +82,6 @@ def _silence(seconds: float, *, vad: bool) -> Window:
         received_at=0.0,
         track=VoiceTrack.begin() if vad else None,
         unheard=pcm if vad else pcm[:0],
-        baseline=None,
+        baseline=baseline,
         counted=0,
     )

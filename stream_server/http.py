@@ -12,7 +12,7 @@ import msgspec
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from emotion.contract import Contract
+from emotion.engine import Engine
 from emotion.errors import MessageError
 from emotion.messages import PROTOCOL, Limits
 from stream_server.admission import Admission
@@ -81,8 +81,7 @@ class Site:
     """Answers plain HTTP requests.
 
     Args:
-        contract: of the model that is served.
-        device: what it runs on.
+        engine: the model that is served.
         config: the server's settings.
         admission: for readiness and the number of sessions.
         authenticator: who may see more than that.
@@ -91,15 +90,13 @@ class Site:
 
     def __init__(
         self,
-        contract: Contract,
-        device: str,
+        engine: Engine,
         config: Config,
         admission: Admission,
         authenticator: Authenticator,
         metrics: Metrics,
     ) -> None:
-        self._contract = contract
-        self._device = device
+        self._engine = engine
         self._config = config
         self._admission = admission
         self._authenticator = authenticator
@@ -153,7 +150,7 @@ class Site:
         return response(HTTPStatus.NOT_FOUND, f"no such path; try {STREAM}, {INFO} or /healthz\n")
 
     def _info(self) -> dict[str, Any]:
-        contract = self._contract
+        contract = self._engine.contract
         return {
             "server": "emotion-monitor",
             "version": installed_version(),
@@ -163,12 +160,12 @@ class Site:
                 "version": contract.version,
                 "labels": contract.labels,
                 "precision": contract.precision,
-                "adaptable": contract.adaptable,
+                "adaptable": self._engine.adaptable,
                 "metrics": contract.metrics,
                 "licence": contract.licence,
                 "data": contract.data,
             },
-            "device": self._device,
+            "device": self._engine.device,
             "threads": self._config.workers,
             "analyzable": self._config.analyzable,
             "sessions": {"active": self._admission.active, "max": self._admission.max_sessions},

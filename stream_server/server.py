@@ -97,8 +97,7 @@ class Server:
             alarms=Alarms(config.alerts, self.hub, self._courier),
         )
         self._site = Site(
-            engine.contract,
-            engine.device,
+            engine,
             config,
             self.admission,
             self._authenticator,

@@ -67,7 +67,7 @@ def analyze(
     window: Window = 3.0,
     hop: Hop = 1.0,
     no_vad: NoVad = False,
-    adapt: Adapt = False,
+    adapt: Adapt = None,
     jobs: Jobs = None,
     fresh: Fresh = False,
 ) -> None:

@@ -16,7 +16,7 @@ from emotion.errors import ConfigurationError
 from emotion.labels import EMOTIONS
 from emotion.messages import Start
 from emotion.parsing import start_from
-from emotion.requirements import check_requirements
+from emotion.requirements import adapts, check_requirements
 from emotion.session import Session
 
 PORTION_S: Final = 10.0  # read and judged at a time
@@ -38,7 +38,7 @@ class Settings:
     window_s: float = 3.0
     hop_s: float = 1.0
     vad: bool = True
-    adapt: bool = False
+    adapt: bool | None = None
     channels: tuple[str, ...] | None = None
     analyze: tuple[str, ...] | None = None
     mix: bool = False
@@ -54,8 +54,7 @@ class Settings:
             raise ConfigurationError(
                 "--mix leaves one channel: --channels and --analyze name several"
             )
-        channels = self.channels or self.analyze or ("mono",)
-        check_requirements(self._start(16_000, channels), engine.contract, engine.prior())
+        check_requirements(self._example(), engine.contract, engine.prior())
 
     def start(self, recording: Recording) -> Start:
         """The stream's configuration for one recording.
@@ -71,6 +70,10 @@ class Settings:
             return self.analyze
         return tuple(name for name in channels if name != WITHHELD) or channels
 
+    def _example(self) -> Start:
+        """The configuration for a recording that has what the settings name."""
+        return self._start(16_000, self.channels or self.analyze or ("mono",))
+
     def _start(self, sample_rate: int, channels: tuple[str, ...]) -> Start:
         return start_from(
             sample_rate=sample_rate,
@@ -82,13 +85,19 @@ class Settings:
             adapt=self.adapt,
         )
 
-    def described(self, model: Path | None) -> dict[str, Any]:
-        """The settings and the model, to tell one run from another."""
+    def described(self, model: Path | None, engine: Engine) -> dict[str, Any]:
+        """The settings in effect and the model, to tell one run from another.
+
+        Args:
+            model: its folder; the embedded one where None.
+            engine: that model, loaded.
+        """
         folder = model or default_model()
         files = [folder / name for name in ("monitor.onnx", "classifier.onnx")]
         digest = sha256(b"".join(file.read_bytes() for file in files if file.is_file()))
         fields: dict[str, Any] = msgspec.to_builtins(self)
-        return fields | {"model": digest.hexdigest()[:16]}
+        adapt = adapts(self._example(), engine.prior())
+        return fields | {"adapt": adapt, "model": digest.hexdigest()[:16]}
 
 
 class Hearing:

@@ -59,7 +59,7 @@ def do(job: Job) -> bool:
     skipped = list[str]()
     recordings = find(job.paths, skipped.append)
     _tell_withheld(job.settings)
-    described = job.settings.described(job.model)
+    described = job.settings.described(job.model, engine)
     with open_store(job.out, described, fresh=job.fresh) as store:
         skipped += _judge(job, recordings, engine, store)
         _write(job, form, recordings, store, pictures)

@@ -152,6 +152,7 @@ class Run {
       Emotions: started.model.labels.join(", "),
       Window: `${started.window_s} s, a new estimate every ${started.hop_s} s`,
       Sound: `${started.sample_rate / 1000} kHz, one channel`,
+      Voice: `its usual sound is ${started.adapt ? "learnt while it speaks" : "not learnt"}`,
       ...facts,
     });
   }

@@ -12,7 +12,7 @@
  * @property {number} [window_s]
  * @property {number} [hop_s]
  * @property {boolean} [vad]
- * @property {boolean} [adapt]
+ * @property {boolean} [adapt] left out: where the model can
  * @property {Record<string, unknown>} [metadata]
  *
  * @typedef {object} Started
@@ -23,6 +23,7 @@
  * @property {string[]} channels
  * @property {number} window_s
  * @property {number} hop_s
+ * @property {boolean} adapt
  * @property {{name: string, version: string, labels: Label[]}} model
  * @property {{max_frame_bytes: number, max_control_bytes: number, idle_timeout_s: number}} limits
  * @property {boolean} resumed

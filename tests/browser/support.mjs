@@ -23,9 +23,9 @@ export async function sound(kind, name, ...args) {
 }
 
 /** The events of a file as `emotion-client file` prints them. */
-export async function fileEvents(url, path) {
+export async function fileEvents(url, path, ...more) {
   const base = url.replace("http", "ws");
-  const options = ["--url", base, "--hop", "0.5", "--speed", "max", "--json"];
+  const options = ["--url", base, "--hop", "0.5", "--speed", "max", "--json", ...more];
   const text = await python("-m", "clients", "file", path, ...options);
   return text.trim().split("\n").map((line) => JSON.parse(line)).filter(isEvent);
 }

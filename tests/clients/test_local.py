@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import Ran
+from tests.fakes import write_model
 
 Client = Callable[..., Ran]
 Wav = Callable[..., Path]
@@ -22,7 +23,8 @@ def events(ran: Ran) -> list[dict[str, Any]]:
     [
         "",
         "--no-vad",
-        "--no-vad --adapt --window 2 --hop 0.25",
+        "--no-vad --no-adapt --window 2 --hop 0.25",
+        "--no-vad --adapt --hop 0.25",
         "--no-vad --channels customer,right --analyze right,customer",
     ],
 )
@@ -51,6 +53,19 @@ def test_file_and_local_print_the_same(
     for name in ("id", "session_id", "stream_id"):
         del ours[name], theirs[name]
     assert ours == theirs
+
+
+def test_a_model_that_cannot_adapt_judges_all_but_who_insists(
+    client: Client, wav: Wav, tmp_path: Path
+) -> None:
+    model = write_model(tmp_path / "fixed", classifier=False)
+    path = wav(2.5)
+    for options in ((), ("--no-adapt",)):
+        ran = client("local", path, "--model", model, "--no-vad", *options)
+        assert (ran.code, ran.err, ran.messages[0]["adapt"]) == (0, "", False)
+        assert {event["adapted_s"] for event in events(ran)} == {0}
+    ran = client("local", path, "--model", model, "--adapt")
+    assert ran.code == 2 and "the model 'fake' cannot adapt" in ran.error
 
 
 def test_every_message_is_one_line_from_started_to_summary(

@@ -122,6 +122,17 @@ def test_the_options_reach_the_server(client: Client, stub: Stub, wav: Wav) -> N
     assert heard.headers["Authorization"] == "Bearer secret"
 
 
+@pytest.mark.parametrize(
+    ("options", "adapt"), [((), None), (("--adapt",), True), (("--no-adapt",), False)]
+)
+def test_whether_to_adapt_is_the_servers_to_know_unless_it_is_said(
+    client: Client, stub: Stub, wav: Wav, options: tuple[str, ...], adapt: bool | None
+) -> None:
+    heard = Heard()
+    assert client("file", wav(0.1), "--url", stub(heard), *options).code == 0
+    assert heard.start is not None and heard.start.adapt is adapt
+
+
 def test_without_a_token_no_credentials_are_sent(client: Client, stub: Stub, wav: Wav) -> None:
     heard = Heard()
     client("file", wav(0.1), "--url", stub(heard))

@@ -53,7 +53,7 @@ def test_start_has_a_default_for_every_field():
         window_s=3.0,
         hop_s=1.0,
         vad=True,
-        adapt=False,
+        adapt=None,
         metadata={},
     )
 
@@ -62,11 +62,16 @@ def test_start_as_the_protocol_shows_it():
     text = (
         '{"type":"start","stream_id":"call-7","encoding":"pcm_s16le","sample_rate":16000,'
         '"channels":["customer","agent"],"analyze":["customer"],"window_s":3.0,"hop_s":1.0,'
-        '"vad":true,"adapt":false,"metadata":{}}'
+        '"vad":true,"adapt":null,"metadata":{}}'
     )
     assert parse(text) == Start(
         stream_id="call-7", channels=("customer", "agent"), analyze=("customer",)
     )
+
+
+@pytest.mark.parametrize("adapt", [True, False, None])
+def test_adapt_is_asked_for_refused_or_left_to_the_model(adapt):
+    assert parse(start(adapt=adapt)) == Start(adapt=adapt)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +214,8 @@ def test_a_field_name_with_line_breaks_stays_on_one_line():
         ("hop_s", 3.001, "0.25 to window_s"),
         ("vad", 1, "`bool`"),
         ("vad", "true", "`bool`"),
-        ("adapt", None, "`bool`"),
+        ("adapt", 1, "`bool | null`"),
+        ("adapt", "true", "`bool | null`"),
         ("stream_id", "", "length >= 1"),
         ("stream_id", "x" * 257, "length <= 256"),
         ("stream_id", 7, "`str"),

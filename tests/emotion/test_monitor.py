@@ -68,6 +68,19 @@ def test_a_monitor_gives_the_events_of_a_session(rate):
     assert plain([summary], *names) == plain(expected[-1:], *names)
 
 
+def test_a_monitor_adapts_where_the_model_can_unless_told_otherwise():
+    samples = restless(3)[:, 0]
+    for engine, asked, adapted in (
+        (fake_engine(), {}, [1, 2, 3]),
+        (fake_engine(), {"adapt": False}, [0, 0, 0]),
+        (fake_engine(adaptable=False), {}, [0, 0, 0]),
+    ):
+        events = Monitor(engine, vad=False, **asked).feed(samples)
+        assert [event.adapted_s for event in events] == adapted
+    with pytest.raises(MessageError, match="cannot adapt"):
+        Monitor(fake_engine(adaptable=False), adapt=True)
+
+
 def test_a_longer_array_than_a_slice_gives_the_same_as_many_short_ones():
     samples = restless(25, 8_000)[:, 0]
     whole = Monitor(fake_engine(), sample_rate=8_000).feed(samples)

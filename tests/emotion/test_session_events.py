@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from emotion.engine import Engine
 from emotion.errors import AudioError, MessageError
 from emotion.messages import Emotion
 from tests.fakes import (
     SECOND,
+    FakeMonitor,
+    FakeVoice,
     contract,
     ends,
     events_of,
@@ -65,13 +68,37 @@ def test_a_pause_fades_what_was_smoothed_before_it():
 
 def test_without_adaptation_the_probabilities_are_the_models(engine):
     samples = speech_like(4)
-    events = events_of(heard(engine, [int16_bytes(samples)]))
+    events = events_of(heard(engine, [int16_bytes(samples)], adapt=False))
     pcm = np.frombuffer(int16_bytes(samples), "<i2").astype(np.float32) / 32_768
     for event in events:
         start, end = round(event.start_s * 16_000), round(event.end_s * 16_000)
         expected, _ = engine.run(pcm[start:end])
         assert list(event.probabilities.values()) == pytest.approx(expected, abs=1e-6)
         assert event.adapted_s == 0
+
+
+def unable(why):
+    """An engine that cannot adapt, for one reason or the other."""
+    if why == "the model":
+        return fake_engine(adaptable=False)
+    return Engine(contract(), "cpu", FakeMonitor(), None, FakeVoice())
+
+
+@pytest.mark.parametrize(
+    ("engine", "asked", "adapts"),
+    [
+        (ENGINE, {}, True),
+        (ENGINE, {"adapt": None}, True),
+        (ENGINE, {"adapt": True}, True),
+        (ENGINE, {"adapt": False}, False),
+        *((unable(why), {}, False) for why in ("the model", "no classifier")),
+        *((unable(why), {"adapt": False}, False) for why in ("the model", "no classifier")),
+    ],
+)
+def test_a_stream_that_says_nothing_adapts_where_the_model_can(engine, asked, adapts):
+    assert new_session(engine, **asked).started().adapt is adapts
+    events = events_of(heard(engine, [int16_bytes(restless(4))], vad=False, **asked))
+    assert [event.adapted_s for event in events] == ([1, 2, 3, 4] if adapts else [0] * 4)
 
 
 def test_adaptation_counts_each_second_of_speech_once():
@@ -135,9 +162,10 @@ def test_nan_in_a_channel_that_is_not_analysed_is_refused_too():
         session.feed(np.array([0, np.nan], "<f4").tobytes(), 0.0)
 
 
-def test_adapting_with_a_model_that_cannot_is_unsupported():
+@pytest.mark.parametrize("why", ["the model", "no classifier"])
+def test_asking_a_model_to_adapt_that_cannot_is_unsupported(why):
     with pytest.raises(MessageError, match="cannot adapt") as caught:
-        new_session(fake_engine(adaptable=False), adapt=True)
+        new_session(unable(why), adapt=True)
     assert caught.value.code == "unsupported"
 
 

@@ -101,7 +101,7 @@ def test_a_stop_where_the_resampler_rounds_up_onto_the_grid_is_answered():
     hop=hops,
     window=windows,
     vad=st.booleans(),
-    adapt=st.booleans(),
+    adapt=st.sampled_from([None, True, False]),
     seconds=st.floats(0, 5),
     at=st.lists(st.floats(0, 1), max_size=40),
     lazy=st.lists(st.booleans(), min_size=45, max_size=45),
@@ -130,6 +130,24 @@ def test_the_same_audio_gives_the_same_events_however_cut_and_whenever_judged(
     session.stop()
     found += judge_all(session, ENGINE)
     assert plain(found) == plain(expected)
+
+
+def two_voices(seconds):
+    """A loud voice, and from the middle on a soft one; each second is somewhat louder or softer."""
+    random = np.random.default_rng(5)
+    loudness = np.repeat([0.8, 0.2], seconds // 2) * random.uniform(0.9, 1.1, seconds)
+    return np.repeat(loudness, 16_000)[:, np.newaxis] * random.uniform(-1, 1, (seconds * 16_000, 1))
+
+
+@settings(max_examples=10)
+@given(at=st.lists(st.floats(0, 1), max_size=40))
+def test_another_voice_is_noticed_at_the_same_window_however_it_is_cut(at):
+    data = int16_bytes(two_voices(60))
+    expected = heard(ENGINE, [data], vad=False)
+    adapted = [event.adapted_s for event in events_of(expected)]
+    assert adapted[:30] == list(range(1, 31))
+    assert min(adapted[30:]) < 10  # it started afresh
+    assert plain(heard(ENGINE, cut(data, at), vad=False)) == plain(expected)
 
 
 def test_three_bytes_at_a_time_give_the_same_events():

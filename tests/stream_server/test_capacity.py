@@ -16,15 +16,16 @@ from tests.fakes import fake_engine
 class Costly(Engine):
     """An engine whose windows cost what they are said to, by a clock of its own."""
 
-    def __init__(self, judging_s: float, listening_s: float) -> None:
-        self.__dict__ = dict(fake_engine().__dict__)
+    def __init__(self, judging_s: float, listening_s: float, **changes: bool) -> None:
+        self.__dict__ = dict(fake_engine(**changes).__dict__)
         self._judging_s, self._listening_s = judging_s, listening_s
         self.now = 0.0
-        self.judged = self.heard = 0
+        self.judged = self.heard = self.adapted = 0
 
     def judge(self, window: Window) -> Judgement:
         self.judged += window.track is None
         self.heard += window.track is not None
+        self.adapted += window.track is None and window.baseline is not None
         self.now += self._judging_s if window.track is None else self._listening_s
         return super().judge(window)
 
@@ -59,6 +60,15 @@ def test_no_window_is_judged_again_once_half_a_second_is_spent(
     engine = Costly(judging_s, 0.004)
     measure(engine, 1, 2, clock=lambda: engine.now)
     assert (engine.judged, engine.heard) == (rounds, 3)
+
+
+@pytest.mark.parametrize("adaptable", [True, False])
+def test_windows_are_judged_as_a_session_has_them_that_says_nothing_of_adapting(
+    adaptable: bool,
+) -> None:
+    engine = Costly(0.025, 0.004, adaptable=adaptable)
+    measure(engine, 1, 2, clock=lambda: engine.now)
+    assert (engine.judged, engine.adapted) == (3, 3 if adaptable else 0)
 
 
 def test_each_worker_judges_a_slow_window_once() -> None:

@@ -14,6 +14,7 @@ from emotion.engine import Engine
 from stream_server import http
 from stream_server.config import Config
 from stream_server.server import Server, running
+from tests.fakes import write_model
 from tests.stream_server.client import ask
 
 PAGES = Path(__file__).parents[2] / "clients" / "browser"
@@ -44,6 +45,14 @@ async def test_info_names_the_model_and_the_limits(server: Server) -> None:
     assert info["sessions"] == {"active": 0, "max": server.admission.max_sessions}
     assert info["analyzable"] == ["customer", "mono", "left", "right"]
     assert info["limits"]["idle_timeout_s"] == 30.0
+
+
+async def test_info_says_whether_sessions_may_adapt(server: Server, tmp_path: Path) -> None:
+    without = write_model(tmp_path / "without", classifier=False)
+    async with running(Config(port=0, max_sessions=3, model=without)) as other:
+        for url, adaptable in ((server.url, True), (other.url, False)):
+            info = json.loads((await ask(url, "/v1/info"))[1])
+            assert info["model"]["adaptable"] is adaptable
 
 
 async def test_head_has_no_body(server: Server) -> None:

@@ -84,6 +84,7 @@ async def test_a_call_over_two_connections_gives_the_events_of_one(server: Serve
     async with dial(server.url) as second:
         again = await resumed(second, started, last_seq=len(of_type(before, "emotion")))
         assert again["resumed"] and again["received_samples"] == cut // 2
+        assert again["adapt"] is True
         await say(second, SPEECH[2 * again["received_samples"] :])
         await say(second, STOP)
         after = await hear(second)
@@ -98,6 +99,7 @@ async def test_a_call_over_two_connections_gives_the_events_of_one(server: Serve
         if m["type"] == "emotion"
     ]
     assert without == expected
+    assert [m["adapted_s"] for m in grid] == [m["end_s"] for m in grid]  # statistics go on
 
 
 async def test_events_that_came_meanwhile_come_again(server: Server):

@@ -114,6 +114,18 @@ async def test_channels_are_analysed_as_named(server: Server) -> None:
     assert {m["channel"] for m in of_type(messages, "emotion")} == {"customer"}
 
 
+@pytest.mark.parametrize(
+    ("start", "adapts"), [({}, True), ({"adapt": True}, True), ({"adapt": False}, False)]
+)
+async def test_a_stream_adapts_unless_it_says_otherwise(
+    server: Server, start: dict[str, bool], adapts: bool
+) -> None:
+    messages, _ = await converse(server.url, {"vad": False} | start, [SPEECH[:64_000]])
+    assert messages[0]["adapt"] is adapts
+    adapted = [m["adapted_s"] for m in of_type(messages, "emotion")]
+    assert adapted == ([1, 2] if adapts else [0, 0])
+
+
 async def test_a_client_that_offers_the_subprotocol_gets_it(server: Server) -> None:
     async with dial(server.url, subprotocols=["emotion.v1", "bearer.abc"]) as connection:
         assert connection.subprotocol == "emotion.v1"
@@ -204,13 +216,20 @@ async def test_a_bad_message_in_mid_stream_does_not_end_it(server: Server, text:
     assert of_type(messages, "emotion") and messages[-1]["type"] == "summary" and code == 1000
 
 
-async def test_adapting_needs_a_model_that_can(model_folder: Any, tmp_path: Any) -> None:
+@pytest.mark.parametrize("model", [{"classifier": False}, {"adaptable": False}])
+async def test_a_model_that_cannot_adapt_serves_all_but_who_insists(
+    model: dict[str, bool], tmp_path: Any
+) -> None:
     from tests.fakes import write_model
 
-    folder = write_model(tmp_path / "fixed", classifier=False)
-    async with running(Config(port=0, model=folder)) as server:
+    folder = write_model(tmp_path / "fixed", **model)
+    async with running(Config(port=0, model=folder, max_sessions=3)) as server:
         messages, code = await converse(server.url, {"adapt": True})
         assert messages[0]["code"] == "unsupported" and code == 1003
+        for start in ({}, {"adapt": None}, {"adapt": False}):
+            messages, code = await converse(server.url, {"vad": False} | start, [SPEECH[:64_000]])
+            assert messages[0]["adapt"] is False and code == 1000
+            assert [m["adapted_s"] for m in of_type(messages, "emotion")] == [0, 0]
 
 
 # --- the end ---

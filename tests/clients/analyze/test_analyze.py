@@ -72,7 +72,7 @@ def events(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "options", ["", "--no-vad --window 2 --hop 0.25", "--adapt --no-vad --hop 0.5"]
+    "options", ["", "--no-vad --window 2 --hop 0.25", "--no-adapt --no-vad --hop 0.5"]
 )
 def test_events_are_those_of_local(
     analyze: Analyze, client: Client, folder: Path, tmp_path: Path, model_folder: Path, options: str
@@ -266,6 +266,7 @@ def test_a_bad_file_that_was_repaired_is_judged(
     [
         ("--hop 0.5", "hop_s was 1.0 and is 0.5"),
         ("--mix", "mix was false and is true"),
+        ("--no-adapt", "adapt was true and is false"),
         ("--no-vad --window 2", "window_s was 3.0 and is 2.0; vad was true and is false"),
     ],
 )
@@ -281,6 +282,31 @@ def test_other_settings_are_refused_unless_it_begins_anew(
     assert out.read_bytes() == before
     assert analyze(folder, "--out", out, "--fresh", *options.split()).code == 0
     assert out.read_bytes() != before
+
+
+def test_a_default_that_is_said_is_no_other_setting(
+    analyze: Analyze, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.jsonl"
+    assert analyze(folder, "--out", out).code == 0
+    judged = counted(monkeypatch)
+    assert analyze(folder, "--out", out, "--adapt").code == 0
+    assert judged == []
+
+
+def test_a_model_that_cannot_adapt_judges_all_but_who_insists(
+    client: Client, folder: Path, tmp_path: Path
+) -> None:
+    from tests.fakes import write_model
+
+    model = write_model(tmp_path / "fixed", classifier=False)
+    command = ("analyze", folder, "--out", tmp_path / "out.jsonl", "--model", model)
+    ran = client(*command, "--adapt")
+    assert ran.code == 2 and "the model 'fake' cannot adapt" in ran.error
+    assert client(*command).code == 0
+    found = events(lines(tmp_path / "out.jsonl"))
+    assert {event.get("adapted_s", 0) for event in found} == {0}
+    assert client(*command, "--no-adapt").code == 0
 
 
 def test_another_model_is_another_setting(

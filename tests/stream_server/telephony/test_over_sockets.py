@@ -20,7 +20,7 @@ from emotion.engine import Engine
 from stream_server.config import Config
 from stream_server.server import Server, running
 from stream_server.tables import Audiohook, Token, Twilio
-from tests.fakes import restless
+from tests.fakes import fake_engine, restless
 from tests.speech import speech_like
 from tests.stream_server.client import PATIENCE_S, until
 from tests.stream_server.telephony.calls import (
@@ -91,6 +91,18 @@ async def test_a_call_of_twilio_reaches_the_hub_under_its_sid(engine: Engine) ->
     assert {event["stream_id"] for event in events} == {CALL}
     assert [event["end_s"] for event in events[1:-1]] == [1, 2, 3, 4]
     assert events[-1]["type"] == "summary" and events[-1]["audio_s"] == 4.2
+
+
+@pytest.mark.parametrize("adaptable", [True, False])
+async def test_a_call_adapts_where_the_model_can(adaptable: bool) -> None:
+    async with running(Config(port=0, max_sessions=2), fake_engine(adaptable=adaptable)) as server:
+        since = server.hub.newest
+        messages = [TWILIO_CONNECTED, twilio_start(), *frames(), TWILIO_STOP]
+        await call(server, "/telephony/twilio", messages)
+        events = await published(server, since)
+    assert events[0]["adapt"] is adaptable
+    adapted = [event["adapted_s"] for event in events if event["type"] == "emotion"]
+    assert adapted and all((seconds > 0) is adaptable for seconds in adapted)
 
 
 async def test_a_call_that_hangs_up_without_a_word_is_summed_up(engine: Engine) -> None:
@@ -210,6 +222,7 @@ async def test_a_call_of_genesys_is_answered_with_its_emotions(
     heard = [e for e in events if e["type"] == "emotion"]
     assert [entity["data"]["id"] for entity in entities] == [event["id"] for event in heard] != []
     assert CONVERSATION in events[0]["stream_id"]
+    assert events[0]["adapt"] is True
 
 
 async def let_in(server: Server, path: str, headers: dict[str, str]) -> bool:
@@ -343,6 +356,7 @@ async def test_vonage_jambonz_and_asterisk_reach_the_hub(engine: Engine) -> None
             events = await published(server, since)
         ends = [event["end_s"] for event in events if event["type"] in ("emotion", "silence")]
         assert ends[:2] == [1, 2] and events[-1]["type"] == "summary", name
+        assert events[0]["adapt"] is True, name
 
 
 async def test_who_has_not_said_who_it_is_holds_no_slot(engine: Engine) -> None:

@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
     write_fp32(folder / "fp32")
     pcm = soundfile.read(folder / "speech.wav", dtype="int16")[0].tobytes()
     for name, model in (("int8", default_model()), ("fp32", folder / "fp32")):
-        events = heard(load_engine(model, "cpu"), [pcm], vad=False)
+        events = heard(load_engine(model, "cpu"), [pcm], vad=False, adapt=False)
         lines = [encode(event) for event in events if isinstance(event, Emotion)]
         (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
