@@ -127,6 +127,9 @@ def crossval_run(
 ) -> tuple[dict[str, Any], dict[str, list[Epoch]]]:
     """Trains a model for each seed or fold; each is a run of its own under `out`.
 
+    Runs of the same recipe and split that are there already are kept, so that an interrupted
+    cross-validation goes on where it was.
+
     Args:
         material: recipe, encoder and recordings.
         out: gets `crossval.json`, and a run for each model, in `seed-S` or `fold-K`; where the
@@ -144,11 +147,14 @@ def crossval_run(
     parts: list[tuple[str, Figures]] = []
     histories: dict[str, list[Epoch]] = {}
     for split, seed in track(trainings(material, protocol, seeds), "models"):
-        trained = train_split(material, split, seed, out / split.name)
+        folder = out / split.name
+        kept = _finished(material, split, folder)
+        trained = kept or train_split(material, split, seed, folder)
         if trained.measured is None:
             raise CorpusError(f"{split.name}: no clip is held out")
         figures_of = {str(protocol): summary(result(protocol, trained.measured, recipe))}
-        save_run(material, out / split.name, split, trained, figures_of, shared=True)
+        if kept is None:
+            save_run(material, folder, split, trained, figures_of, shared=True)
         parts.append((split.name, trained.measured))
         histories[split.name] = trained.fitted.history
     report = combined(protocol, parts, recipe) | {"best_epoch": best_epochs(histories)}
@@ -195,6 +201,27 @@ def train_split(material: Material, split: Split, seed: int, folder: Path) -> Tr
     if held_out is not None:
         measured = figures(held_out.emotions, probabilities(fitted.head, held_out.embeddings))
     return Trained(embedder.cpu(), fitted, measured)
+
+
+def _finished(material: Material, split: Split, folder: Path) -> Trained | None:
+    """A run that was trained just so before, measured again; None where there is none."""
+    if not (folder / "run.json").is_file():
+        return None
+    checkpoint, names = load_checkpoint(folder), load_clip_names(folder)
+    if checkpoint.recipe != material.recipe or names != _names(material, split):
+        return None
+    held_out = extract(
+        [material.clips[row] for row in split.test], checkpoint.embedder, material.cache
+    )
+    found = probabilities(checkpoint.head, held_out.embeddings)
+    _log.info("%s: already there", folder)
+    fitted = Fitted(checkpoint.head, history(folder))
+    return Trained(checkpoint.embedder, fitted, figures(held_out.emotions, found))
+
+
+def _names(material: Material, split: Split) -> ClipNames:
+    names = [clip.name for clip in material.clips]
+    return ClipNames(*(tuple(names[row] for row in rows) for rows in (split.train, split.test)))
 
 
 def actors_of(clips: Sequence[Clip], waves: Waves) -> Actors:
@@ -296,9 +323,7 @@ def save_run(
         metrics: figures to store with it, by protocol.
         shared: whether an encoder that was not tuned lies in the folder above.
     """
-    names = [clip.name for clip in material.clips]
-    train, test = (tuple(names[i] for i in rows) for rows in (split.train, split.test))
-    save_clip_names(folder, ClipNames(train, test))
+    save_clip_names(folder, _names(material, split))
     write_json(folder / "history.json", trained.fitted.history)
     save_checkpoint(
         folder,

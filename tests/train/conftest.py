@@ -112,17 +112,30 @@ def tuned(recipe: Recipe) -> Recipe:
 
 
 @pytest.fixture
-def recipe_file(recipe: Recipe, tmp_path: Path) -> Path:
-    """The same recipe, as a user writes it."""
+def as_toml() -> Callable[[Recipe], str]:
+    """A recipe as a user writes it."""
+
+    def written(recipe: Recipe) -> str:
+        fields = {k: v for k, v in msgspec.to_builtins(recipe).items() if v is not None}
+        tables = {name: value for name, value in fields.items() if isinstance(value, dict)}
+        # TOML's values are JSON's.
+        lines = [_line(name, value) for name, value in fields.items() if name not in tables]
+        for name, table in tables.items():
+            lines += [f"[{name}]", *(_line(*item) for item in table.items())]
+        return "\n".join(lines)
+
+    return written
+
+
+def _line(name: str, value: object) -> str:
+    return f"{name} = {msgspec.json.encode(value).decode()}"
+
+
+@pytest.fixture
+def recipe_file(recipe: Recipe, as_toml: Callable[[Recipe], str], tmp_path: Path) -> Path:
+    """The small recipe in a file."""
     path = tmp_path / "small.toml"
-    # TOML's values are JSON's, apart from null, which stands for a table that is absent here.
-    fields = msgspec.to_builtins(recipe)
-    lines = [
-        f"{key} = {msgspec.json.encode(value).decode()}"
-        for key, value in fields.items()
-        if value is not None
-    ]
-    path.write_text("\n".join(lines))
+    path.write_text(as_toml(recipe))
     return path
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from emotion.labels import EMOTIONS
+from train import runs
 from train.__main__ import main
 from train.checkpoint import load_checkpoint, load_clip_names, weights_sha256
-from train.splits import EMOBOX_FOLDS
+from train.recipe import Recipe
+from train.runs import Material, Trained, train_split
+from train.splits import EMOBOX_FOLDS, Split
 
 Run = Callable[..., int]
 PNG = b"\x89PNG\r\n"
@@ -101,6 +104,54 @@ def test_crossval_over_random_splits_reports_each_seed_and_their_spread(
     assert list(report["sd"]) == ["accuracy", "ua", "macro_f1", "ece"]
     assert report["best_epoch"]["accuracy"] >= report["accuracy"]
     assert load_checkpoint(tmp_path / "seed-4").metrics["random"]["n"] == 39
+
+
+def test_an_interrupted_crossval_goes_on_with_the_models_that_are_missing(
+    program: Run, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("crossval", *options, "--folds", "emobox", "--out", tmp_path)
+    assert program(*arguments) == 0
+    whole = (tmp_path / "crossval.json").read_bytes()
+    (tmp_path / "crossval.json").unlink()
+    shutil.rmtree(tmp_path / "fold-4")
+    trained = []
+
+    def counted(material: Material, split: Split, seed: int, folder: Path) -> Trained:
+        trained.append(split.name)
+        return train_split(material, split, seed, folder)
+
+    monkeypatch.setattr(runs, "train_split", counted)
+    assert program(*arguments) == 0
+    assert trained == ["fold-4"]
+    assert (tmp_path / "crossval.json").read_bytes() == whole
+
+
+def test_a_model_of_another_recipe_is_trained_anew(
+    program: Run, options: list[object], recipe_file: Path, tmp_path: Path
+) -> None:
+    arguments = ("crossval", *options, "--folds", "emobox", "--out", tmp_path)
+    assert program(*arguments) == 0
+    before = load_checkpoint(tmp_path / "fold-1")
+    recipe_file.write_text(recipe_file.read_text().replace("seed = 3", "seed = 4"))
+    assert program(*arguments) == 0
+    after = load_checkpoint(tmp_path / "fold-1")
+    assert (before.recipe.seed, after.recipe.seed) == (3, 4)
+    assert weights_sha256(before.head) != weights_sha256(after.head)
+
+
+def test_a_tuned_recipe_stores_an_encoder_with_each_model(
+    program: Run, options: list[object], tuned: Recipe, as_toml: Callable[..., str], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "tuned.toml"
+    recipe.write_text(as_toml(tuned))
+    options[1] = recipe
+    assert (
+        program("crossval", *options, "--folds", "random", "--seeds", "2", "--out", tmp_path) == 0
+    )
+    folders = tmp_path / "seed-3", tmp_path / "seed-4"
+    digests = {weights_sha256(load_checkpoint(folder).embedder) for folder in folders}
+    assert len(digests) == 2
+    assert not (tmp_path / "encoder.safetensors").exists()
 
 
 def test_the_model_that_ships_learns_from_all_and_carries_the_folds_figures(
