@@ -6,6 +6,7 @@ and standard deviation over the six models, each judged on its own held-out acto
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -114,24 +115,40 @@ def adapted_ua(folds: Sequence[Measured], condition: str) -> float | None:
     return float(np.mean([both.adapted.ua() for both in known]))
 
 
+HEADER: Final = ("figure", "± sd over models", "held to", "reach", "aim", "")
+
+
 def as_table(table: Sequence[Row], title: str) -> Table:
     """The rows for people, in percent and in points."""
-    shown = Table("figure", "± sd over models", "held to", "reach", "aim", "", title=title)
-    protocol = ""
-    for row in table:
-        if row.protocol != protocol:
-            shown.add_section()
-            shown.add_row(f"[bold]{row.protocol}[/bold]")
-            protocol = row.protocol
-        sign, digits = ("≤" if row.at_most else "≥"), 1
-        judged = f"{100 * row.judged:{'+' if row.basis else ''}.{digits}f} {row.basis}".strip()
-        limits = (f"{sign} {100 * limit:g}" for limit in (row.reach, row.aim))
-        spread = f" ± {100 * row.sd:.1f}" if len(row.models) > 1 else ""
-        value = f"{100 * row.value:.1f}{spread}"
-        verdict = "aim" if row.aimed else "reached" if row.reached else "MISSED"
-        figure = row.figure + (f"\n  [dim]{row.note}[/dim]" if row.note else "")
-        shown.add_row(figure, value, judged, *limits, verdict)
+    shown = Table(*HEADER, title=title)
+    for protocol, same in groupby(table, lambda row: row.protocol):
+        shown.add_section()
+        shown.add_row(f"[bold]{protocol}[/bold]")
+        for row in same:
+            note = f"\n  [dim]{row.note}[/dim]" if row.note else ""
+            shown.add_row(row.figure + note, *_cells(row))
     return shown
+
+
+def as_markdown(table: Sequence[Row]) -> str:
+    """The same table for documents."""
+    lines = [f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER)]
+    for protocol, same in groupby(table, lambda row: row.protocol):
+        lines.append(f"| **{protocol}** |" + " |" * (len(HEADER) - 1))
+        for row in same:
+            note = f" ({row.note})" if row.note else ""
+            lines.append(f"| {row.figure}{note} | {' | '.join(_cells(row))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """What a row says behind its name."""
+    sign = "≤" if row.at_most else "≥"
+    judged = f"{100 * row.judged:{'+' if row.basis else ''}.1f} {row.basis}".strip()
+    limits = (f"{sign} {100 * limit:g}" for limit in (row.reach, row.aim))
+    spread = f" ± {100 * row.sd:.1f}" if len(row.models) > 1 else ""
+    verdict = "aim" if row.aimed else "reached" if row.reached else "MISSED"
+    return (f"{100 * row.value:.1f}{spread}", judged, *limits, verdict)
 
 
 def _settled(folds: Sequence[Measured], streams: Callable[[Measured], Streams]) -> list[Streams]:

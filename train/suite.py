@@ -3,7 +3,7 @@
     OUT/emobox/    a cross-validation over EmoBox's folds
     OUT/random/    one over random splits
     OUT/int8/      a fold's model in the precision that ships, with parity.json
-    OUT/suite.json the table, and what is behind it
+    OUT/suite.json the table, and what is behind it; suite.md: the table alone
     OUT/plots/     four plots
 
 An interrupted run goes on where it was: cross-validations of the same recipe that are done are kept,
@@ -34,7 +34,7 @@ from train.frontend import SAMPLE_RATE
 from train.held_out import Fold
 from train.measure import Measured, measure
 from train.recipe import Recipe, load_recipe, recipe_from
-from train.rows import Row, adapted_ua, precision_row, rows
+from train.rows import Row, adapted_ua, as_markdown, precision_row, rows
 from train.splits import Protocol
 from train.streams import Answers, by_position, pooled
 from train.suite_plots import plot_suite
@@ -85,6 +85,7 @@ def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
     report = combined("emobox", parts, recipe_from(emobox["recipe"]))
     report |= {"rows": [row.as_json() for row in table], "detail": detail(folds)}
     write_json(order.out / "suite.json", report)
+    (order.out / "suite.md").write_text(as_markdown(table), encoding="utf-8")
     plot_suite(report, folds, order.out / "plots")
     return report, table
 

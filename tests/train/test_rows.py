@@ -11,6 +11,7 @@ from train.rows import (
     RANDOM,
     UNSEEN,
     Row,
+    as_markdown,
     as_table,
     calibration_by_chance,
     precision_row,
@@ -155,3 +156,13 @@ def test_the_printed_table_says_which_figures_share_actors_and_which_were_missed
     assert UNSEEN in unseen and "accuracy, random split" in shared
     (telephone,) = [line for line in unseen.splitlines() if "telephone" in line]
     assert "50.0 ± 0.0" in telephone and "+35.0 below clean" in telephone and "MISSED" in telephone
+
+
+def test_the_table_for_documents_has_the_same_cells() -> None:
+    said = list(table(telephone=0.5).values())
+    lines = as_markdown(said).splitlines()
+    assert lines[0] == "| figure | ± sd over models | held to | reach | aim |  |"
+    assert {line.count("|") for line in lines} == {7}
+    row = next(line for line in lines if "telephone" in line)
+    assert row.endswith("| MISSED |") and "| ≤ 3 | ≤ 1 |" in row
+    assert sum(line.startswith("| **") for line in lines) == 2
