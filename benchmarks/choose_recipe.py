@@ -63,7 +63,7 @@ def overridden(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         if "seed" in fields:
             raise ConfigurationError("--set seed: nothing here is drawn with it; use --seeds")
         return recipe_from(_merged(msgspec.to_builtins(recipe), fields))
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, TypeError) as error:
         raise ConfigurationError(
             f"--set {' --set '.join(settings)}: {error}; expected field=value as in a recipe's TOML"
         ) from error

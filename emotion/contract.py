@@ -81,7 +81,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prior_s: Annotated[float, msgspec.Meta(gt=0)]
     emotion_traits: str = ""
     voice_variance: str = ""
-    trust: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    trust: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     precision: Precision
     target: str
     opset: Positive

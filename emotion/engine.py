@@ -34,8 +34,11 @@ SHAPES: Final[dict[str, tuple[dict[str, int], dict[str, int]]]] = {
 }
 """Inputs and outputs of each graph that is served, with their ranks."""
 
-OPTIONAL: Final = {"traits"}
-"""Outputs that models of before did not have."""
+SHARED: Final = (
+    "name", "version", "embedding_dim", "embedding_mean", "embedding_std", "prior_s",
+    "emotion_traits", "voice_variance", "trust",
+)  # fmt: skip
+"""Fields by which a classifier belongs to the monitor beside it."""
 
 log = logging.getLogger(__name__)
 
@@ -157,11 +160,11 @@ class Engine:
         if self._classifier is None:
             raise ModelError("this model has no classifier.onnx: adaptation is not possible")
         feeds = {"embedding": embedding, "mean": baseline.mean, "inv_std": baseline.inv_std}
+        names = ["probabilities"] if baseline.prototypes is None else ["probabilities", "traits"]
         outputs = self._classifier.run(
-            None, {name: value[np.newaxis] for name, value in feeds.items()}
+            names, {name: value[np.newaxis] for name, value in feeds.items()}
         )
-        traits = outputs[1][0] if len(outputs) > 1 else np.zeros(0, np.float32)
-        return outputs[0][0], traits
+        return outputs[0][0], outputs[1][0] if len(outputs) > 1 else np.zeros(0, np.float32)
 
     def judge(self, window: Window) -> Judgement:
         """Voice activity, then the model, then the channel's own baseline: everything slow."""
@@ -173,7 +176,7 @@ class Engine:
                 return Judgement(ratio, None, track, window.baseline)
         probabilities, embedding = self.run(from_pcm(window.pcm))
         baseline = window.baseline
-        if baseline is not None:
+        if baseline is not None and np.isfinite(embedding).all():
             speech_s = _new_speech_s(window, track)
             baseline = baseline.including(embedding, speech_s)
             probabilities, traits = self.classify(embedding, baseline)
@@ -290,11 +293,13 @@ def _verified(session: Any, path: Path, graph: str) -> Contract:
         raise ContractError("graph", graph, contract.graph, str(path))
     wanted = {"probabilities": len(contract.labels), "embedding": contract.embedding_dim}
     wanted |= {"mean": contract.embedding_dim, "inv_std": contract.embedding_dim}
-    for values, ranks in zip(
-        (session.get_inputs(), session.get_outputs()), SHAPES[graph], strict=True
-    ):
+    inputs, outputs = SHAPES[graph]
+    voices = contract.voices()
+    if graph == "classifier" and voices is not None:
+        outputs, wanted = outputs | {"traits": 2}, wanted | {"traits": len(voices.variance)}
+    for values, ranks in (session.get_inputs(), inputs), (session.get_outputs(), outputs):
         found = {value.name: value for value in values}
-        if set(found) - OPTIONAL != set(ranks):
+        if set(found) != set(ranks):
             raise ContractError(
                 "graph", f"{graph} with {sorted(ranks)}", str(sorted(found)), str(path)
             )
@@ -310,7 +315,7 @@ def _verified(session: Any, path: Path, graph: str) -> Contract:
 
 def _same_model(monitor: Contract, classifier: Contract, path: Path) -> None:
     """Refuses a classifier that was exported from another model than the monitor beside it."""
-    for field in ("name", "version", "embedding_dim", "embedding_mean", "embedding_std"):
+    for field in SHARED:
         expected, found = str(getattr(monitor, field)), str(getattr(classifier, field))
         if expected != found:
             raise ContractError(field, f"monitor.onnx's {expected[:40]}", found[:40], str(path))

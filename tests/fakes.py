@@ -42,6 +42,9 @@ WIDTH: Final = 4
 MEAN: Final = np.array([0.0, 0.1, 0.02, 0.05], np.float32)
 STD: Final = np.array([0.1, 0.1, 0.05, 0.05], np.float32)
 WEIGHTS: Final = np.random.default_rng(7).normal(size=(WIDTH, 8)).astype(np.float32)
+TRAITS: Final = np.random.default_rng(8).normal(size=(WIDTH, 2)).astype(np.float32)
+EMOTION_TRAITS: Final = np.random.default_rng(9).normal(size=(8, 2)).astype(np.float32)
+VOICE_VARIANCE: Final = np.array([0.5, 2.0], np.float32)
 SECOND: Final = bytes(32_000)  # silence as pcm_s16le at 16 kHz
 LOUD: Final = 400  # mean of |int16| from which the fake voice activity takes a frame for speech
 
@@ -61,6 +64,9 @@ def contract(**changes: Any) -> Contract:
         "embedding_std": pack(STD),
         "adaptable": True,
         "prior_s": 6.0,
+        "emotion_traits": pack(EMOTION_TRAITS),
+        "voice_variance": pack(VOICE_VARIANCE),
+        "trust": 0.3,
         "precision": "fp32",
         "target": "",
         "opset": 18,
@@ -133,11 +139,14 @@ def _monitor() -> Any:
 
 def _classifier() -> Any:
     row: list[str | int] = ["batch", WIDTH]
+    from onnx import helper
+
+    traits = helper.make_node("MatMul", ["normal", "projection"], ["traits"])
     return _model(
-        _head(),
+        [*_head(), traits],
         {"embedding": row, "mean": row, "inv_std": row},
-        {"probabilities": ["batch", 8]},
-        {"weights": WEIGHTS},
+        {"probabilities": ["batch", 8], "traits": ["batch", TRAITS.shape[1]]},
+        {"weights": WEIGHTS, "projection": TRAITS},
     )
 
 
@@ -193,7 +202,9 @@ class FakeClassifier:
     """classifier.onnx's stand-in."""
 
     def run(self, names: list[str], feeds: dict[str, Floats]) -> list[Floats]:
-        return [_softmax((feeds["embedding"] - feeds["mean"]) * feeds["inv_std"] @ WEIGHTS)]
+        normal = (feeds["embedding"] - feeds["mean"]) * feeds["inv_std"]
+        outputs = {"probabilities": _softmax(normal @ WEIGHTS), "traits": normal @ TRAITS}
+        return [outputs[name] for name in names]
 
 
 class FakeVoice:

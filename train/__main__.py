@@ -51,6 +51,15 @@ class Folds(StrEnum):
     emobox = "emobox"
 
 
+class Int8(StrEnum):
+    """What `suite` judges int8 for."""
+
+    avx2 = "avx2"
+    avx512_vnni = "avx512_vnni"
+    arm64 = "arm64"
+    none = "none"
+
+
 @app.command()
 def download(
     out: Annotated[Path, typer.Option(help="Folder for the recordings.")],
@@ -148,8 +157,8 @@ def suite(
     cache: Cache = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Random splits.")] = 5,
     target: Annotated[
-        str, typer.Option(help="Instruction set that int8 is judged for, or none to leave it out.")
-    ] = "avx2",
+        Int8, typer.Option(help="Instruction set that int8 is judged for, or none to leave it out.")
+    ] = Int8.avx2,
 ) -> None:
     """Every figure of the model card: trains what is missing, measures, prints one table."""
     try:
@@ -161,7 +170,7 @@ def suite(
     from train.features import default_cache
     from train.rows import as_table
 
-    int8 = None if target == "none" else target
+    int8 = None if target is Int8.none else target.value
     order = suites.Order(recipe, data, out, cache or default_cache(), whisper, seeds, int8)
     report, table = suites.evaluate(order)
     _show(report)

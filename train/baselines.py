@@ -3,7 +3,8 @@
 In a session the classifier sees embeddings normalised by what the channel has said so far, whatever that
 was: two clips or a hundred, mostly neutral or all angry. So in training a clip is normalised by the
 statistics of a random, unbalanced set of the same actor's other clips, and its own, together with the
-prior, exactly as `emotion.adapt.Baseline` has them.
+prior, with the formulas of `emotion.adapt.Baseline`. Only what a clip weighs differs a little: the
+seconds from its first to its last speech here, those of the frames that are speech there.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from emotion.labels import EMOTIONS
 
-MOST: Final = 59
-"""Other clips in a set, at most: what an actor of RAVDESS has besides the one that is judged."""
+MOST: Final = 58
+"""Other clips in a set, at most; an actor of RAVDESS has 59 besides the one that is judged."""
 SPREADS: Final = (0.5, 1.5, 3.0)
 """Standard deviations of the logarithms of a set's shares of emotions: from nearly even to one alone."""
 CALM_SHARE: Final = 0.3  # of the sets that are mostly neutral and calm, as calls are
@@ -58,7 +59,7 @@ class Actors:
         score = self._mixtures(count, generator).log()[:, self.emotions] - (-noise.log()).log()
         score = score.masked_fill(~others, -torch.inf)
         drawn = torch.rand(count, 1, device=device, generator=generator)
-        size = (drawn * torch.log(torch.tensor(MOST + 1.0))).exp().long() - 1
+        size = (drawn * torch.log(torch.tensor(MOST + 2.0))).exp().long() - 1
         ordered = score.sort(dim=1, descending=True).values
         last = ordered.gather(1, (size - 1).clamp(0, shape[1] - 1))
         return ((score >= last) & (size > 0) & others).float()

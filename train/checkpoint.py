@@ -78,7 +78,9 @@ def save_checkpoint(
         shared_encoder: leave the encoder to the folder above, written by `save_encoder`.
     """
     (folder / "run.json").unlink(missing_ok=True)
-    if not shared_encoder:
+    if shared_encoder:
+        (folder / "encoder.safetensors").unlink(missing_ok=True)  # of a tuned run that was here
+    else:
         save_encoder(folder, embedder)
     write(folder / "head.safetensors", lambda path: save_file(_compacted(head), path))
     write_json(folder / "metrics.json", metrics)
@@ -118,6 +120,17 @@ def load_checkpoint(folder: Path, whisper: str | None = None) -> Checkpoint:
     _verify(head, run["head_sha256"], f"{folder}: the head's weights")
     metrics = _read_json(folder / "metrics.json")
     return Checkpoint(recipe, embedder, head.eval().requires_grad_(False), metrics)
+
+
+def stored_recipe(folder: Path) -> Recipe:
+    """The recipe of the run in a folder, without its weights.
+
+    Raises:
+        ModelNotFoundError: there is no finished run in the folder.
+        ModelError: its run.json cannot be read.
+    """
+    recipe: Recipe = _read_run(folder)["recipe"]
+    return recipe
 
 
 @dataclass(frozen=True)

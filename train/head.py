@@ -34,9 +34,15 @@ class Head(nn.Module):
         # Divides the logits; 1 unless it was fitted so that the probabilities mean what they say.
         self.register_buffer("temperature", Tensor([1.0]))
         # What `emotion/prototypes.py` needs; learnt once the rest is fitted (`train/traits.py`).
-        self.register_buffer("projection", Tensor([0.0]).repeat(dim, recipe.traits))
-        self.register_buffer("emotion_traits", Tensor([0.0]).repeat(len(EMOTIONS), recipe.traits))
-        self.register_buffer("voice_variance", Tensor([0.0]).repeat(recipe.traits))
+        # Runs of before there were traits have no such entries, nor have those without any.
+        shapes = {
+            "projection": (dim, recipe.traits),
+            "emotion_traits": (len(EMOTIONS), recipe.traits),
+            "voice_variance": (recipe.traits,),
+        }
+        for name, shape in shapes.items():
+            zeros = Tensor([0.0]).repeat(*shape)
+            self.register_buffer(name, zeros, persistent=recipe.traits > 0)
         layers: list[nn.Module] = [nn.LayerNorm(dim)]
         width = dim
         hidden = zip(recipe.hidden, recipe.batch_norm, recipe.dropout, strict=True)

@@ -79,7 +79,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         teacher: weight of the distance from the embedding that the encoder as published gives of the
             same piece, spoken at the same speed and level in a quiet room, without merged frames; in
             squared standard deviations, beside a cross entropy of weight 1. It keeps what Whisper knows,
-            and teaches not to hear noise, rooms and lines.
+            and teaches not to hear noise, rooms and lines. `warp` and both masks are left out then.
         actors: of a batch.
         clips: of each of them in a batch.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import torch
 
-from emotion.errors import ConfigurationError, CorpusError
+from emotion.errors import ConfigurationError, CorpusError, ModelError
 from emotion.progress import track
 from train.audio import usable_backend
 from train.baselines import Actors
@@ -22,6 +22,7 @@ from train.checkpoint import (
     save_checkpoint,
     save_clip_names,
     save_encoder,
+    stored_recipe,
 )
 from train.corpora import Clip, load_ravdess
 from train.device import fastest
@@ -32,7 +33,7 @@ from train.files import write_json
 from train.fit import Epoch, Fitted, fit_head
 from train.recipe import Recipe, recipe_from
 from train.splits import Protocol, Split, emobox_splits, everything, random_split
-from train.tune import Lessons, tune
+from train.tune import KEPT, Lessons, tune
 from train.waves import Waves, read_waves
 
 _log = logging.getLogger(__name__)
@@ -191,7 +192,10 @@ def train_split(material: Material, split: Split, seed: int, folder: Path) -> Tr
         embedder = tune(embedder, lessons, recipe, seed, folder)
     embedder = embedder.to(device)
     pieces = extract_pieces(waves, embedder, recipe, seed, material.cache)
-    heard = Features(tuple(train), extract(train, embedder, material.cache).embeddings, pieces)
+    whole = extract(train, embedder, material.cache)
+    if whole.clips != tuple(train):
+        raise CorpusError("recordings that could be read a moment ago cannot be read any more")
+    heard = Features(whole.clips, whole.embeddings, pieces)
     held_out = None
     if len(split.test):
         held_out = extract([material.clips[row] for row in split.test], embedder, material.cache)
@@ -207,8 +211,13 @@ def _finished(material: Material, split: Split, folder: Path) -> Trained | None:
     """A run that was trained just so before, measured again; None where there is none."""
     if not (folder / "run.json").is_file():
         return None
-    checkpoint, names = load_checkpoint(folder), load_clip_names(folder)
-    if checkpoint.recipe != material.recipe or names != _names(material, split):
+    try:
+        same = stored_recipe(folder) == material.recipe
+        if not same or load_clip_names(folder) != _names(material, split):
+            return None
+        checkpoint = load_checkpoint(folder)
+    except ModelError as error:
+        _log.warning("training again: %s", error)
         return None
     held_out = extract(
         [material.clips[row] for row in split.test], checkpoint.embedder, material.cache
@@ -333,6 +342,9 @@ def save_run(
         metrics,
         shared_encoder=shared and material.recipe.tuning is None,
     )
+    (folder / KEPT).unlink(
+        missing_ok=True
+    )  # all that an interrupted tuning needs is in the run now
 
 
 def _unheard(

@@ -168,7 +168,7 @@ def _adapted(
     known, said = heard[0], []
     for place, baseline in enumerate(heard):
         # Another voice was noticed: the statistics began anew, and so do the prototypes.
-        anew = place > 0 and baseline.adapted_s < heard[place - 1].adapted_s
+        anew = place > 0 and baseline.prototypes is not heard[place - 1].prototypes
         known = replace(baseline, prototypes=baseline.prototypes if anew else known.prototypes)
         row, known = known.judged(
             place, place + 1, probabilities[place], traits[place], float(speech_s[place])

@@ -188,8 +188,9 @@ def _precision(order: Order) -> list[Row]:
     command = [sys.executable, "-m", "export", "--run", str(judged / "fold-1"), "--out", str(out)]
     command += ["--precision", PRECISION, "--target", str(order.target)]
     command += ["--judge", str(judged), "--data", str(order.data)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     path = out / "parity.json"
+    path.unlink(missing_ok=True)  # what an earlier export left is no answer
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if done.returncode not in (0, 1) or not path.is_file():  # 1: a limit was missed; it is written
         raise ConfigurationError(f"{' '.join(command)} ended with {done.returncode}")
     folds = json.loads(path.read_text(encoding="utf-8"))["judge"]["folds"]

@@ -8,6 +8,7 @@ The last state of an interrupted run lies in `tuning.pt`, in the run's folder, a
 
 import copy
 import logging
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,11 @@ from emotion.errors import ConfigurationError
 from emotion.progress import track
 from train.augment import Pieces, masked
 from train.baselines import Actors
-from train.checkpoint import rounded
+from train.checkpoint import rounded, weights_sha256
 from train.encoder import Embedder
 from train.files import write
 from train.fit import class_weights
+from train.frontend import SAMPLE_RATE
 from train.head import Head
 from train.recipe import Augment, Recipe, Tuning
 from train.seed import seed_all
@@ -36,8 +38,11 @@ from train.waves import Waves
 ADAPTED: Final = 0.5  # of a batch is normalised by statistics of the same actor's clips beside it
 WARM_UP: Final = 0.15  # of the steps, until the rates are at their peaks
 LARGEST_GRADIENT: Final = 1.0
-SEEN_BEFORE: Final = 96  # pieces a batch, where the statistics before the first step are taken
-STATISTICS_S: Final = 2.5  # how long these are
+SPREAD_S: Final = 2.5
+"""Length of the pieces that the teacher's spread is taken from."""
+AT_ONCE: Final = 96  # of them
+KEPT: Final = "tuning.pt"
+"""The file's name, in the run's folder."""
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +68,8 @@ def tune(embedder: Embedder, lessons: Lessons, recipe: Recipe, seed: int, folder
         lessons: training clips, every emotion among them.
         recipe: `tuning` and `augment` are read, and what shapes the loss.
         seed: of everything random.
-        folder: keeps the state between epochs; made where it is missing.
+        folder: keeps the state between epochs, and after the last one until the run is written
+            (`KEPT`); made where it is missing.
 
     Returns:
         The copy on the CPU, in evaluation mode, its weights frozen and rounded.
@@ -72,13 +78,12 @@ def tune(embedder: Embedder, lessons: Lessons, recipe: Recipe, seed: int, folder
         ConfigurationError: the recipe does not say how, or there are too few clips.
     """
     run = _Run(embedder, lessons, recipe, seed)
-    kept = folder / "tuning.pt"
+    kept = folder / KEPT
     run.resume(kept)
     for _ in track(range(run.epoch, run.settings.epochs), "tuning"):
         loss = run.one_epoch()
         _log.info("epoch %d of %d: loss %.3f", run.epoch, run.settings.epochs, loss)
         write(kept, run.save)
-    kept.unlink(missing_ok=True)
     tuned = run.result().cpu().eval().requires_grad_(False)
     rounded(tuned)
     return tuned
@@ -93,11 +98,12 @@ class _Run:
         seed_all(seed)
         device = lessons.waves.device
         self.epoch = 0
+        self._first = weights_sha256(embedder)
         self._pieces = Pieces(lessons.waves, self.augment, seed)
         self._embedder = copy.deepcopy(embedder).to(device)
         _make_trainable(self._embedder, self.settings.dropout)
         self._head = Head(embedder.dim, _throw_away(recipe)).to(device)
-        self._statistics = nn.BatchNorm1d(embedder.dim, affine=False, momentum=0.05).to(device)
+        self._normal = nn.BatchNorm1d(embedder.dim, affine=False, track_running_stats=False)
         self._average = AveragedModel(
             self._embedder,
             multi_avg_fn=get_ema_multi_avg_fn(self.settings.average),  # type: ignore[no-untyped-call]
@@ -111,11 +117,18 @@ class _Run:
         groups = _groups(self._embedder, self._head, self.settings)
         self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
         steps = len(list(self._batches())) * self.settings.epochs
+        if not steps:
+            raise ConfigurationError(
+                f"{len(lessons.waves)} clips to tune on: expected a batch of tuning.clips = "
+                f"{self.settings.clips} for each actor or more; lower it, or tuning.actors"
+            )
         self._schedule = OneCycleLR(
             self._optimizer, [g["lr"] for g in groups], total_steps=steps, pct_start=WARM_UP
         )
-        self._teacher = _teacher(embedder, recipe).to(device) if self.settings.teacher else None
-        self._take_statistics()
+        self._teacher: Embedder | None = None
+        if self.settings.teacher:
+            self._teacher = _teacher(embedder, recipe).to(device)
+            self._spread = self._spread_of(self._teacher)
 
     def one_epoch(self) -> float:
         """One pass over the clips; gives the mean loss."""
@@ -142,8 +155,13 @@ class _Run:
         """Goes on from what `save` wrote, where it belongs to this very run."""
         if not path.is_file():
             return
-        state = torch.load(path, map_location=self._lessons.waves.device, weights_only=True)
-        if state["identity"] != self._identity():
+        try:
+            state = torch.load(path, map_location=self._lessons.waves.device, weights_only=True)
+            found = state["identity"]
+        except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, EOFError) as error:
+            _log.warning("%s: damaged (%s): tuning from the beginning", path, error)
+            return
+        if found != self._identity():
             _log.warning("%s: of another recipe, seed or clips: tuning from the beginning", path)
             return
         for name, part in self._parts().items():
@@ -165,14 +183,15 @@ class _Run:
         return {
             "embedder": self._embedder,
             "head": self._head,
-            "statistics": self._statistics,
             "average": self._average,
             "optimizer": self._optimizer,
             "schedule": self._schedule,
         }
 
     def _identity(self) -> str:
-        return f"{self._recipe} {self._seed} {self._lessons.waves.lengths.tolist()}"
+        waves = self._lessons.waves
+        clips = f"{waves.starts.tolist()} {waves.lengths.tolist()}"
+        return f"{self._recipe} {self._seed} {self._first} {waves.device.type} {clips}"
 
     # --- a step ---
 
@@ -182,7 +201,7 @@ class _Run:
         if self._teacher is None:
             log_mel = masked(log_mel, self.augment, self._pieces.generator)
         embeddings = self._embedder.mixed_precision(log_mel)
-        loss = self._emotion_loss(rows, self._statistics(embeddings))
+        loss = self._emotion_loss(rows, self._normal(embeddings))
         if self._teacher is not None:
             loss = loss + self.settings.teacher * self._distance(spoken, embeddings)
         self._optimizer.zero_grad(set_to_none=True)
@@ -194,7 +213,7 @@ class _Run:
         return loss.detach()
 
     def _emotion_loss(self, rows: Tensor, embeddings: Tensor) -> Tensor:
-        """Of embeddings normalised by the corpus's statistics, half of them by a channel's own."""
+        """Of embeddings normalised by the batch's statistics, half of them by a channel's own."""
         actors = self._lessons.actors
         beside = Actors(actors.emotions[rows], actors.actors[rows], actors.seconds[rows])
         index = torch.arange(len(rows), device=rows.device)
@@ -241,22 +260,15 @@ class _Run:
             yield torch.from_numpy(rows).to(self._lessons.waves.device)
 
     @torch.no_grad()
-    def _take_statistics(self) -> None:
-        """Of the embeddings before the first step: the head hears sensible numbers from it on."""
+    def _spread_of(self, teacher: Embedder) -> Tensor:
+        """Variance of what it hears of the clips as they were recorded: float32 [D]."""
         rows = torch.arange(len(self._lessons.waves), device=self._lessons.waves.device)
-        samples = round(STATISTICS_S * 16_000)
-        teacher = self._teacher or self._embedder
-        found = torch.cat(
-            [
-                teacher.mixed_precision(teacher.spectrogram(self._pieces.plain(part, samples)))
-                for part in torch.split(rows, SEEN_BEFORE)
-            ]
-        )
-        mean, variance = self._statistics.running_mean, self._statistics.running_var
-        assert mean is not None and variance is not None
-        mean.copy_(found.mean(dim=0))
-        variance.copy_(found.var(dim=0))
-        self._spread = variance.clone()
+        samples = round(SPREAD_S * SAMPLE_RATE)
+        found = [
+            teacher.mixed_precision(teacher.spectrogram(self._pieces.plain(part, samples)))
+            for part in torch.split(rows, AT_ONCE)
+        ]
+        return torch.cat(found).var(dim=0)
 
 
 def _settings(recipe: Recipe) -> tuple[Tuning, Augment]:
@@ -277,7 +289,7 @@ def _teacher(embedder: Embedder, recipe: Recipe) -> Embedder:
 def _throw_away(recipe: Recipe) -> Recipe:
     """The shape of the head that learns beside the encoder."""
     assert recipe.tuning is not None
-    dropout = (recipe.tuning.head_dropout, *recipe.dropout[1:])
+    dropout = (recipe.tuning.head_dropout, *recipe.dropout[1:])[: len(recipe.hidden)]
     return msgspec.structs.replace(recipe, dropout=dropout)
 
 

@@ -32,7 +32,7 @@ def test_a_contract_of_before_there_were_traits_still_reads():
     for field in OPTIONAL:
         del metadata[f"emotion.{field}"]
     read = from_metadata(metadata)
-    assert read == contract()
+    assert read == contract(emotion_traits="", voice_variance="", trust=0.0)
     assert read.voices() is None
 
 

@@ -113,6 +113,14 @@ def test_an_embedding_of_another_width_than_the_contract_says_is_refused(tmp_pat
         load_engine(folder)
 
 
+@pytest.mark.parametrize("width", [0, 3])
+def test_a_classifier_whose_traits_are_not_the_contracts_is_refused(tmp_path, width):
+    traits = pack(np.ones((8, width), np.float32))
+    variance = pack(np.ones(width, np.float32))
+    with pytest.raises(ContractError, match=r"classifier\.onnx"):
+        load_engine(write_model(tmp_path, emotion_traits=traits, voice_variance=variance))
+
+
 def test_a_model_without_a_classifier_does_not_adapt(tmp_path):
     engine = load_engine(write_model(tmp_path, classifier=False))
     assert not engine.adaptable
@@ -231,6 +239,27 @@ def test_adaptation_includes_the_window_that_is_judged(engine):
     expected = engine.prior().including(embedding, 3.0)
     assert np.array_equal(judgement.baseline.mean, expected.mean)
     assert np.array_equal(judgement.probabilities, engine.classify(embedding, expected)[0])
+
+
+def test_a_window_is_judged_by_prototypes_of_those_that_ended_before_it(engine):
+    sounds = [speech_like(3), restless(3)[:, 0]]
+    known = engine.prior()
+    for place in range(4):
+        window = window_of(sounds[place % 2], start=place * 48_000, baseline=known)
+        known = engine.judge(window).baseline
+    assert known.prototypes.counts.sum() == pytest.approx(3 * 3.0 / 2.0)
+    later, overlapping = (
+        engine.judge(window_of(sounds[0], start=start, baseline=known, counted=start + 48_000))
+        for start in (4 * 48_000, 3 * 48_000)
+    )
+    assert not np.array_equal(later.probabilities, overlapping.probabilities)
+
+
+def test_an_embedding_that_is_not_finite_leaves_the_channels_statistics_alone(engine, monkeypatch):
+    broken = np.full(len(MEAN), np.nan, np.float32)
+    monkeypatch.setattr(engine, "run", lambda _: (np.full(8, 1 / 8, np.float32), broken))
+    window = window_of(speech_like(3), baseline=engine.prior())
+    assert engine.judge(window).baseline is window.baseline
 
 
 def test_without_voice_activity_adaptation_counts_each_second_once(engine):

@@ -49,7 +49,7 @@ def test_what_is_tuned_is_a_copy_frozen_and_rounded_to_half(
     assert all(torch.equal(weight, weight.half().float()) for weight in after.parameters())
     assert torch.equal(after.positions, before.positions.half().float())
     assert not torch.equal(after.conv1.weight, before.conv1.weight)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["tuning.pt"]
 
 
 def test_the_same_seed_gives_bit_identical_weights_twice(
@@ -100,11 +100,36 @@ def test_what_another_recipe_left_is_not_gone_on_from(
     assert other.epoch == 0 and "from the beginning" in caplog.text
 
 
-def test_the_loss_falls(whisper: Path, tuned: Recipe, lessons: Lessons) -> None:
-    tuned = _with(tuned, epochs=12, learning_rate=3e-3, head_rate=3e-3, dropout=0.0)
+def test_a_finished_tuning_is_not_done_again(
+    whisper: Path, tuned: Recipe, lessons: Lessons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tune(_embedder(whisper, tuned), lessons, tuned, 1, tmp_path)
+    monkeypatch.setattr(tuning._Run, "one_epoch", None)
+    assert _same(first, tune(_embedder(whisper, tuned), lessons, tuned, 1, tmp_path))
+
+
+def test_a_damaged_state_is_left_alone(
+    whisper: Path, tuned: Recipe, lessons: Lessons, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "tuning.pt").write_bytes(b"no state")
     run = tuning._Run(_embedder(whisper, tuned), lessons, tuned, 1)
-    losses = [run.one_epoch() for _ in range(12)]
-    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.1
+    run.resume(tmp_path / "tuning.pt")
+    assert run.epoch == 0 and "damaged" in caplog.text
+
+
+def test_too_few_clips_for_a_batch_are_refused(
+    whisper: Path, tuned: Recipe, lessons: Lessons, tmp_path: Path
+) -> None:
+    tuned = msgspec.structs.replace(tuned, tuning=Tuning(actors=8, clips=16))
+    with pytest.raises(ConfigurationError, match=r"64 clips to tune on: expected .*clips = 16"):
+        tune(_embedder(whisper, tuned), lessons, tuned, 1, tmp_path)
+
+
+def test_the_loss_falls(whisper: Path, tuned: Recipe, lessons: Lessons) -> None:
+    tuned = _with(tuned, epochs=40, learning_rate=3e-3, head_rate=3e-3, dropout=0.0, plain=1.0)
+    run = tuning._Run(_embedder(whisper, tuned), lessons, tuned, 1)
+    losses = [run.one_epoch() for _ in range(40)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
 
 
 def test_a_teacher_holds_the_encoder_near_what_it_was(
