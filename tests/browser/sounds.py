@@ -5,6 +5,8 @@ python tests/browser/sounds.py rates OUT.wav              the same at 22.05 kHz,
 python tests/browser/sounds.py same SOURCE.wav HEARD.wav OUT.wav
     where in SOURCE does HEARD begin? OUT is SOURCE from there on; prints how alike they are, from
     there on (a busy browser's microphone loses pieces, and the rest is shifted) and piece by piece
+python tests/browser/sounds.py apart SOURCE.wav HEARD.wav
+    the largest difference between HEARD and SOURCE's channels mixed down, in steps of 16 bits
 """
 
 import sys
@@ -56,6 +58,15 @@ def same(source: str, heard: str, out: str) -> None:
     print(f"[{whole}, {np.median([within(played, piece) for piece in loud])}]")
 
 
+def apart(source: str, heard: str) -> None:
+    """Compares sample by sample; lengths that differ are infinitely far apart."""
+    played = soundfile.read(source, always_2d=True)[0].mean(axis=1)
+    caught = soundfile.read(heard)[0]
+    same_length = len(played) == len(caught)
+    steps = np.abs(played - caught).max() * 32_768 if same_length else 1e9
+    print(f"[{steps}]")
+
+
 def within(source: NDArray[np.float64], piece: NDArray[np.float64]) -> float:
     """How alike a piece is to that part of the source which it is most alike."""
     size = 1 << (len(source) + len(piece)).bit_length()
@@ -67,4 +78,4 @@ def within(source: NDArray[np.float64], piece: NDArray[np.float64]) -> float:
 
 
 if __name__ == "__main__":
-    {"speech": speech, "rates": rates, "same": same}[sys.argv[1]](*sys.argv[2:])
+    {"speech": speech, "rates": rates, "same": same, "apart": apart}[sys.argv[1]](*sys.argv[2:])
