@@ -32,6 +32,9 @@ from train.waves import Waves
 VERSION: Final = 1
 """Raised when the code changes what an embedding is."""
 
+PIECES_VERSION: Final = 1
+"""Raised when the code changes what a piece sounds like (`augment.py`, `waves.py`)."""
+
 BATCH: Final = 48  # pieces that are embedded at once
 
 _log = logging.getLogger(__name__)
@@ -133,7 +136,9 @@ def extract_pieces(
         return None
     count = settings.plain_views + settings.varied_views
     heard = hashlib.sha256(waves.samples.cpu().numpy().tobytes())
-    heard.update(f"{settings} {seed} {waves.starts.tolist()}".encode())
+    # Devices draw other random numbers.
+    chance = f"{PIECES_VERSION} {seed} {waves.device.type}"
+    heard.update(f"{settings} {chance} {waves.starts.tolist()}".encode())
     backend = usable_backend(recipe.audio_backend)
     entry = cache / configuration(embedder, backend) / f"pieces-{heard.hexdigest()[:32]}.npy"
     shape = (len(waves), count, embedder.dim)

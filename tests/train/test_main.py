@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from emotion.labels import EMOTIONS
@@ -152,6 +153,25 @@ def test_a_tuned_recipe_stores_an_encoder_with_each_model(
     digests = {weights_sha256(load_checkpoint(folder).embedder) for folder in folders}
     assert len(digests) == 2
     assert not (tmp_path / "encoder.safetensors").exists()
+
+
+def test_a_used_folder_is_trained_over_whatever_lay_there(
+    program: Run,
+    options: list[object],
+    recipe: Recipe,
+    tuned: Recipe,
+    as_toml: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    fewer = msgspec.structs.replace(recipe, layers=(1,))
+    arguments = ("--folds", "random", "--seeds", "1", "--out", tmp_path / "run")
+    for number, each in enumerate((tuned, recipe, fewer)):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(as_toml(each))
+        options[1] = file
+        assert program("crossval", *options, *arguments) == 0
+        assert load_checkpoint(tmp_path / "run" / "seed-3").recipe.layers == each.layers
+    assert not list((tmp_path / "run").rglob("tuning.pt"))
 
 
 def test_the_model_that_ships_learns_from_all_and_carries_the_folds_figures(
