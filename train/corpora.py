@@ -6,10 +6,13 @@ RAVDESS (Livingstone and Russo 2018, doi 10.1371/journal.pone.0196391) says it a
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from emotion.errors import CorpusError
 from emotion.labels import EMOTIONS
@@ -77,6 +80,16 @@ def load_ravdess(folder: Path) -> list[Clip]:
             f"--data {folder}: no RAVDESS recordings there (expected Actor_NN/03-01-...-NN.wav)"
         )
     return sorted(clips.values(), key=lambda clip: (clip.actor, clip.name))
+
+
+def emotions_of(clips: Sequence[Clip]) -> npt.NDArray[np.int64]:
+    """Indices into EMOTIONS: int64 [clips]."""
+    return np.array([clip.emotion for clip in clips], dtype=np.int64)
+
+
+def speakers_of(clips: Sequence[Clip]) -> npt.NDArray[np.int64]:
+    """Who speaks, the actors' numbers: int64 [clips]."""
+    return np.array([clip.actor for clip in clips], dtype=np.int64)
 
 
 def report_skipped(reasons: list[str]) -> None:

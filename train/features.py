@@ -23,7 +23,7 @@ from emotion.progress import track
 from train.audio import Backend, read_mono, usable_backend
 from train.augment import Pieces
 from train.checkpoint import weights_sha256
-from train.corpora import Clip, report_skipped
+from train.corpora import Clip, emotions_of, report_skipped, speakers_of
 from train.encoder import CONTEXT_SAMPLES, Embedder
 from train.files import replacing
 from train.recipe import Augment, Recipe
@@ -57,12 +57,12 @@ class Features:
     @property
     def emotions(self) -> npt.NDArray[np.int64]:
         """Indices into EMOTIONS: int64 [clips]."""
-        return np.array([clip.emotion for clip in self.clips], dtype=np.int64)
+        return emotions_of(self.clips)
 
     @property
     def actors(self) -> npt.NDArray[np.int64]:
         """int64 [clips]."""
-        return np.array([clip.actor for clip in self.clips], dtype=np.int64)
+        return speakers_of(self.clips)
 
     @property
     def views(self) -> npt.NDArray[np.float32]:

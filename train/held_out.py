@@ -21,7 +21,7 @@ from emotion.vad import VoiceActivity
 from train.audio import Backend, read_mono, usable_backend
 from train.checkpoint import Checkpoint, load_checkpoint, load_clip_names
 from train.conditions import Bystanders, Noise, Waveform, mixed, telephone, voiced
-from train.corpora import Clip
+from train.corpora import Clip, emotions_of, speakers_of
 from train.encoder import CONTEXT_SAMPLES, Embedder
 from train.features import configuration
 from train.files import write
@@ -94,12 +94,12 @@ class Fold:
     @property
     def emotions(self) -> npt.NDArray[np.int64]:
         """Indices into EMOTIONS: int64 [n]."""
-        return np.array([clip.emotion for clip in self.clips], dtype=np.int64)
+        return emotions_of(self.clips)
 
     @property
     def actors(self) -> npt.NDArray[np.int64]:
         """int64 [n]."""
-        return np.array([clip.actor for clip in self.clips], dtype=np.int64)
+        return speakers_of(self.clips)
 
     @cached_property
     def waveforms(self) -> list[Waveform]:

@@ -24,7 +24,7 @@ from train.checkpoint import (
     save_encoder,
     stored_recipe,
 )
-from train.corpora import Clip, load_ravdess
+from train.corpora import Clip, emotions_of, load_ravdess, speakers_of
 from train.device import fastest
 from train.encoder import Embedder, load_whisper
 from train.evaluate import Figures, combined, figures, probabilities, result, summary
@@ -235,8 +235,9 @@ def _names(material: Material, split: Split) -> ClipNames:
 
 def actors_of(clips: Sequence[Clip], waves: Waves) -> Actors:
     """What clips say and who says it, on the device of their recordings."""
-    emotions = torch.tensor([clip.emotion for clip in clips], device=waves.device)
-    actors = torch.tensor([clip.actor for clip in clips], device=waves.device)
+    emotions, actors = (
+        torch.from_numpy(of(clips)).to(waves.device) for of in (emotions_of, speakers_of)
+    )
     return Actors(emotions, actors, waves.speech_s)
 
 
