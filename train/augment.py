@@ -17,8 +17,8 @@ from train.frontend import SAMPLE_RATE
 from train.recipe import Augment
 from train.waves import FRAME, SPEECH_RANGE_DB, Waves
 
-VOICES: Final = 5
-"""Of a babble, at most."""
+VOICES: Final = (2, 6)
+"""Of a babble, at least and at most: nothing tells a single bystander from who is to be heard."""
 EQ_BANDS: Final = 7
 EQ_LOWEST: Final = 60.0  # Hz, centre of the lowest band; the highest is at half the sample rate
 SPECTRUM_SMOOTHING: Final = 201
@@ -126,14 +126,15 @@ class Pieces:
         return torch.where(kind < 0.65, steady, babble)
 
     def _babble(self, count: int, samples: int) -> Tensor:
-        """1 to `VOICES` recordings at once: float32 [count, samples]."""
-        rows = self._integers(len(self._waves), count * VOICES)
+        """Some `VOICES` at once: float32 [count, samples]."""
+        fewest, most = VOICES
+        rows = self._integers(len(self._waves), count * most)
         begin, end = self._waves.speech[rows].float().unbind(1)
         first = begin + (end - begin) * self._uniform(len(rows)) - samples / 2
         pieces = self._waves.pieces(rows, first, torch.ones_like(first), samples)
-        voices = (pieces / level_of(pieces)).view(count, VOICES, samples)
-        number = self._integers(VOICES, count, 1) + 1
-        heard = torch.arange(VOICES, device=voices.device) < number
+        voices = (pieces / level_of(pieces)).view(count, most, samples)
+        number = fewest + self._integers(most - fewest + 1, count, 1)
+        heard = torch.arange(most, device=voices.device) < number
         return (voices * heard.unsqueeze(2)).sum(dim=1)
 
     # --- lines and rooms ---
@@ -147,7 +148,7 @@ class Pieces:
         low, high = self._between(count, *LINE_LOW), self._between(count, *LINE_HIGH)
         low, high = torch.where(telephone, low, 0.0), torch.where(telephone, high, SAMPLE_RATE)
         heard = filtered(pieces, equalizer, low, high)
-        return torch.where(telephone.unsqueeze(1), mu_law(heard), heard)
+        return torch.where(telephone.unsqueeze(1), coded(heard), heard)
 
     # --- chance ---
 
@@ -211,6 +212,22 @@ def filtered(waveform: Tensor, equalizer: Tensor, low: Tensor, high: Tensor) -> 
     rising = torch.where(low > 0, torch.sigmoid((frequency - low) / (0.08 * low + 5)), 1.0)
     falling = torch.sigmoid((high - frequency) / (0.02 * high))
     result: Tensor = torch.fft.irfft(spectrum * gain * rising * falling, n=waveform.shape[1])
+    return result
+
+
+def coded(waveform: Tensor) -> Tensor:
+    """Through mu-law at half the sample rate, so that its noise stays in the line's own band.
+
+    Args:
+        waveform: float32 [B, N], N a multiple of 4.
+
+    Returns:
+        float32 [B, N], nothing in its upper half.
+    """
+    samples = waveform.shape[1]
+    low = torch.fft.rfft(waveform)[:, : samples // 4 + 1]
+    narrow = mu_law(torch.fft.irfft(low, n=samples // 2) / 2)
+    result: Tensor = torch.fft.irfft(torch.fft.rfft(narrow) * 2, n=samples)
     return result
 
 

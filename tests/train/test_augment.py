@@ -11,6 +11,7 @@ from train.augment import (
     EQ_BANDS,
     Pieces,
     active_level,
+    coded,
     decibels,
     filtered,
     level_of,
@@ -129,6 +130,15 @@ def test_mu_law_keeps_speech_within_its_steps() -> None:
     assert len(through.unique()) <= 256
     assert (through - sound).abs().max() < 0.025
     assert (through - sound).abs()[sound.abs() < 0.01].max() < 5e-4
+
+
+def test_a_lines_noise_stays_in_its_band() -> None:
+    tone = 0.1 * _tone(1_000).unsqueeze(0)
+    through = coded(tone)
+    power = torch.fft.rfft(through).abs().square().squeeze(0)
+    noise = level_of(through - tone) / level_of(tone)
+    assert 0.001 < float(noise) < 0.05  # about 38 dB, ITU-T G.711
+    assert power[len(power) // 2 + 1 :].sum() < 1e-9 * power.sum()
 
 
 def test_masks_make_holes_and_the_warp_moves_what_is_between() -> None:
