@@ -6,9 +6,11 @@ goes on where it was. Nothing that a head or its statistics learn from comes fro
 
 import hashlib
 import json
+import logging
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from emotion.errors import CorpusError
-from emotion.vad import VoiceActivity
+from emotion.vad import SPEECH_PROBABILITY, VoiceActivity, voice_path
 from train.audio import Backend, read_mono, usable_backend
 from train.checkpoint import Checkpoint, load_checkpoint, load_clip_names
 from train.conditions import Bystanders, Noise, Waveform, mixed, telephone, voiced
@@ -26,7 +28,7 @@ from train.encoder import CONTEXT_SAMPLES, Embedder
 from train.features import configuration
 from train.files import write
 from train.streams import Voice
-from train.windows import speech_s, windows
+from train.windows import HOP_S, WINDOW_S, speech_s, windows
 
 VERSION: Final = 1
 """Raised when the code changes what a condition sounds like or how windows are cut."""
@@ -38,6 +40,8 @@ NOISES: Final[tuple[Noise, ...]] = ("speech-shaped", "babble")
 
 MIN_SPEECH: Final = 0.5
 """Share of speech from which a window's label is taken to be its clip's."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -181,13 +185,16 @@ class Fold:
 
     @cached_property
     def _key(self) -> str:
-        """A digest of the encoder's weights and settings and of the clips' samples."""
+        """A digest of both models' weights and settings, of how windows are cut, and of the clips'
+        samples."""
         digest = hashlib.sha256()
         for clip, waveform in zip(self.clips, self.waveforms, strict=True):
             digest.update(clip.name.encode())
             digest.update(waveform.tobytes())
         parts = [
             VERSION,
+            [WINDOW_S, HOP_S, MIN_SPEECH, SPEECH_PROBABILITY],
+            hashlib.sha256(voice_path().read_bytes()).hexdigest(),
             configuration(self.checkpoint.embedder, self._backend),
             digest.hexdigest(),
         ]
@@ -198,11 +205,11 @@ class Fold:
     ) -> dict[str, npt.NDArray[Any]]:
         """Arrays from the cache, or else computed and put there."""
         path = self._cache / "held-out" / self._key / f"{what}.npz"
-        if not path.is_file():
-            arrays = compute()
-            write(path, lambda temporary: _save(temporary, arrays))
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+        kept = _loaded(path)
+        if kept is None:
+            kept = compute()
+            write(path, partial(_save, kept))
+        return kept
 
 
 def embed(embedder: Embedder, waveforms: Sequence[Waveform]) -> npt.NDArray[np.float32]:
@@ -227,6 +234,18 @@ def _batches(order: Sequence[int], waveforms: Sequence[Waveform]) -> list[list[i
     return batches
 
 
-def _save(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
+def _loaded(path: Path) -> dict[str, npt.NDArray[Any]] | None:
+    """What was saved; None where nothing was, or, after a disk's mishap, nothing whole."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        _log.warning("%s: damaged cache entry, computing it again", path)
+        return None
+
+
+def _save(arrays: dict[str, npt.NDArray[Any]], path: Path) -> None:
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -19,7 +19,7 @@ from train.measure import AS_SERVED, Measured, Streams
 from train.streams import SETTLED
 
 UNSEEN: Final = "unseen actors, EmoBox folds, speech"
-RANDOM: Final = "random 80/20, actors on both sides, speech and song"
+RANDOM: Final = "random 80/20 of every clip, actors on both sides"
 
 CHANCE_DRAWS: Final = 50
 
@@ -191,7 +191,7 @@ def _second_speaker(folds: Sequence[Measured]) -> Row:
 def _windows(folds: Sequence[Measured], clean: Sequence[float]) -> Row:
     values = _over(folds, lambda fold: figures(fold.window_truth, fold.windows)["ua"])
     share = np.mean([fold.window_share for fold in folds])
-    figure = "UA, 3 s windows as served, at least half speech"
+    figure = "UA, 3 s windows as the server cuts them, at least half speech, no adaptation"
     note = f"{100 * share:.0f} % of all windows"
     return _loss(figure, values, clean, 0.04, 0.02, "below whole clips", note)
 

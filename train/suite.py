@@ -4,10 +4,10 @@
     OUT/random/    one over random splits
     OUT/int8/      a fold's model in the precision that ships, with parity.json
     OUT/suite.json the table, and what is behind it; suite.md: the table alone
-    OUT/plots/     four plots
+    OUT/plots/     five plots
 
-An interrupted run goes on where it was: cross-validations of the same recipe that are done are kept,
-and so are embeddings.
+An interrupted run goes on where it was: models of the same recipe and clips are kept, and so are
+embeddings.
 """
 
 import importlib.util
@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from emotion.engine import load_voice
@@ -33,8 +32,9 @@ from train.files import write_json
 from train.frontend import SAMPLE_RATE
 from train.held_out import Fold
 from train.measure import Measured, measure
-from train.recipe import Recipe, load_recipe, recipe_from
+from train.recipe import load_recipe, recipe_from
 from train.rows import Row, adapted_ua, as_markdown, precision_row, rows
+from train.runs import Material
 from train.splits import Protocol
 from train.streams import Answers, by_position, pooled
 from train.suite_plots import plot_suite
@@ -76,8 +76,8 @@ def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
     Raises:
         EmotionError: the corpus, Whisper or an earlier run cannot be used.
     """
-    random = _trained(order, "random")
-    emobox = _trained(order, "emobox")
+    material = runs.prepare(load_recipe(order.recipe), order.data, order.cache, order.whisper)
+    random, emobox = (_trained(material, order, each) for each in ("random", "emobox"))
     folds = _measured(order, [fold["name"] for fold in emobox["folds"]])
     precisions = _precision(order) if order.target is not None else []
     table = rows(folds, [seed["accuracy"] for seed in random["seeds"]], precisions)
@@ -132,43 +132,12 @@ def _windows(folds: Sequence[Measured]) -> dict[str, Any]:
     }
 
 
-def _trained(order: Order, protocol: Protocol) -> dict[str, Any]:
-    """A cross-validation's result file; made where it is missing or of another recipe."""
+def _trained(material: Material, order: Order, protocol: Protocol) -> dict[str, Any]:
+    """A cross-validation's result file, of what is there already where it fits."""
     folder = order.out / protocol
-    done = _finished(folder, order)
-    if done is not None:
-        _log.info("%s: already there", folder)
-        return done
-    material = runs.prepare(load_recipe(order.recipe), order.data, order.cache, order.whisper)
     report, histories = runs.crossval_run(material, folder, protocol, order.seeds)
     reports.plot_result(report, histories, folder / "plots")
     return report
-
-
-def _finished(folder: Path, order: Order) -> dict[str, Any] | None:
-    """The result file of a whole cross-validation of the same recipe; None where there is none."""
-    path = folder / "crossval.json"
-    if not path.is_file():
-        return None
-    try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found = recipe_from(report["recipe"])
-        models = [model["name"] for model in report.get("folds") or report["seeds"]]
-    except (OSError, ValueError, KeyError, msgspec.ValidationError) as error:
-        raise ConfigurationError(
-            f"{path}: unreadable ({error}); delete it to start anew"
-        ) from error
-    whole = all((folder / name / "run.json").is_file() for name in models)
-    enough = "folds" in report or len(models) == order.seeds
-    return report if whole and enough and found == _wanted(order, found) else None
-
-
-def _wanted(order: Order, found: Recipe) -> Recipe:
-    """The recipe that was asked for, with the name that a run remembers its Whisper by."""
-    recipe = load_recipe(order.recipe)
-    whisper = order.whisper or recipe.whisper
-    label = Path(whisper).resolve().name if Path(whisper).is_dir() else whisper
-    return msgspec.structs.replace(recipe, whisper=label)
 
 
 def _measured(order: Order, names: Sequence[str]) -> list[Measured]:

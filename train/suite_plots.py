@@ -1,4 +1,5 @@
-"""The evaluation in four plots: adaptation over a stream, conditions, reliability, confusion."""
+"""The evaluation in five plots: adaptation over a stream, over a change of speaker, conditions,
+reliability, confusion."""
 
 from collections.abc import Sequence
 from pathlib import Path

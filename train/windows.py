@@ -18,13 +18,15 @@ from emotion.engine import Engine, Window
 from emotion.labels import EMOTIONS
 from emotion.parsing import start_from
 from emotion.session import Session
-from emotion.vad import VoiceActivity, VoiceTrack
+from emotion.vad import FRAME, VoiceActivity, VoiceTrack
 from train.encoder import CONTEXT_SAMPLES
 
 Waveform = npt.NDArray[np.float32]
 
 WINDOW_S: Final = 3.0  # the protocol's defaults
 HOP_S: Final = 1.0
+
+PART: Final = 256 * FRAME  # samples heard at once: some eight seconds
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,13 @@ def windows(waveform: Waveform, voice: VoiceActivity) -> list[Heard]:
 
 
 def speech_s(waveform: Waveform, voice: VoiceActivity) -> float:
-    """Seconds of speech in a recording of at most 10 s, which is what a track remembers."""
-    track = voice.listen(VoiceTrack.begin(), to_pcm(waveform))
-    return track.speech_s(0, len(waveform))
+    """Seconds of speech in a recording of any length."""
+    pcm, track, spoken = to_pcm(waveform), VoiceTrack.begin(), 0.0
+    while track.position + FRAME <= len(pcm):  # by parts: a track remembers its last ten seconds
+        begin = track.position
+        track = voice.listen(track, pcm[begin : begin + PART])
+        spoken += track.speech_s(begin, track.position)
+    return spoken
 
 
 class _NoModel:

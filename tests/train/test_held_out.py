@@ -134,6 +134,17 @@ def test_a_condition_is_embedded_once_and_again_where_the_encoder_is_another(
     assert not np.allclose(fold().over_telephone(), before) and runs == [1]
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no archive"])
+def test_a_damaged_cache_entry_is_computed_again(
+    content: bytes, fold: Callable[[], Fold], tmp_path: Path
+) -> None:
+    before = fold().clean()
+    (entry,) = tmp_path.glob("cache/held-out/*/clean.npz")
+    entry.write_bytes(content)
+    assert np.array_equal(fold().clean(), before)
+    assert np.array_equal(fold().clean(), before) and entry.stat().st_size > before.nbytes
+
+
 def test_a_corpus_without_a_held_out_clip_is_refused(
     run: Path, spoken: list[Clip], voice: VoiceActivity, tmp_path: Path
 ) -> None:

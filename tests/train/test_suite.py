@@ -17,7 +17,7 @@ from tests.speech import speech_like
 from train import held_out, measure, rows, runs, suite
 from train.__main__ import main
 from train.rows import UNSEEN
-from train.splits import EMOBOX_FOLDS
+from train.splits import EMOBOX_FOLDS, Split
 
 RECIPE = """
 name = "small"
@@ -113,7 +113,7 @@ def test_what_is_done_is_not_done_again_and_gives_the_same_table(
     evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = evaluation.report()
-    monkeypatch.setattr(runs, "crossval_run", None)
+    monkeypatch.setattr(runs, "train_split", None)
     monkeypatch.setattr(held_out, "embed", None)
     assert evaluation.again(monkeypatch) == 0
     assert evaluation.report() == before
@@ -121,30 +121,30 @@ def test_what_is_done_is_not_done_again_and_gives_the_same_table(
     assert "telephone" in printed and "babble 5 dB" in printed and "random" in printed
 
 
+SEEDS = ["seed-42", "seed-43"]
+FOLDS = [f"fold-{number}" for number in range(1, 7)]
+
+
 @pytest.mark.parametrize(
-    ("change", "trained"),
-    [("a model is missing", ["emobox"]), ("another recipe", ["random", "emobox"])],
+    ("change", "trained"), [("a model is missing", ["fold-3"]), ("another recipe", SEEDS + FOLDS)]
 )
-def test_a_cross_validation_is_made_again_where_it_is_not_whole_or_another_recipes(
+def test_a_model_is_trained_again_where_it_is_missing_or_another_recipes(
     change: str, trained: list[str], evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if change == "a model is missing":
-        run = evaluation.folder / "run" / "emobox" / "fold-3" / "run.json"
-        content = run.read_bytes()
-        run.unlink()
+        (evaluation.folder / "run" / "emobox" / "fold-3" / "run.json").unlink()
     else:
         (evaluation.folder / "small.toml").write_text(RECIPE.replace("epochs = 2", "epochs = 1"))
-    asked: list[str] = []
+    names: list[str] = []
+    train = runs.train_split
 
-    def crossval(_: object, out: Path, protocol: str, seeds: int) -> tuple[dict[str, Any], Any]:
-        asked.append(protocol)
-        if change == "a model is missing":
-            run.write_bytes(content)
-        return json.loads((out / "crossval.json").read_text()), {}
+    def train_split(material: runs.Material, split: Split, *others: Any) -> runs.Trained:
+        names.append(split.name)
+        return train(material, split, *others)
 
-    monkeypatch.setattr(runs, "crossval_run", crossval)
+    monkeypatch.setattr(runs, "train_split", train_split)
     assert evaluation.again(monkeypatch) == 0
-    assert asked == trained
+    assert names == trained
 
 
 def test_int8_is_judged_by_the_exporter_on_every_fold(

@@ -53,5 +53,9 @@ def test_a_recordings_speech_is_counted_in_seconds(voice: VoiceActivity, clip: n
     assert speech_s(np.zeros(RATE, np.float32), voice) == 0
 
 
+def test_no_speech_is_forgotten_of_a_long_recording(voice: VoiceActivity, clip: np.ndarray) -> None:
+    assert speech_s(np.tile(clip, 6), voice) == pytest.approx(6 * speech_s(clip, voice), rel=0.1)
+
+
 def test_what_is_shorter_than_the_shortest_window_has_none(voice: VoiceActivity) -> None:
     assert windows(speech_like(0.4), voice) == []
