@@ -32,7 +32,7 @@ from train.waves import Waves
 VERSION: Final = 1
 """Raised when the code changes what an embedding is."""
 
-PIECES_VERSION: Final = 1
+PIECES_VERSION: Final = 2
 """Raised when the code changes what a piece sounds like (`augment.py`, `waves.py`)."""
 
 BATCH: Final = 48  # pieces that are embedded at once
