@@ -70,11 +70,15 @@ def overridden(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
 
 def _merged(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Tables are changed key by key: `augment.noise=0` leaves the rest of them as it is."""
-    return fields | {
-        name: _merged(fields.get(name) or {}, change) if isinstance(change, dict) else change
-        for name, change in changes.items()
-    }
+    """Tables are changed key by key: `augment.noise=0` leaves the rest of them as it is, and
+    `tuning=false`, which TOML has instead of null, takes the whole of one away."""
+
+    def new(name: str, change: Any) -> Any:
+        if isinstance(change, dict):
+            return _merged(fields.get(name) or {}, change)
+        return None if change is False and isinstance(fields.get(name), dict) else change
+
+    return fields | {name: new(name, change) for name, change in changes.items()}
 
 
 def unreported(text: str) -> range:
@@ -164,14 +168,19 @@ def line(protocol: Protocol, report: dict[str, Any]) -> str:
 @app.command()
 def choose(
     data: Annotated[Path, typer.Option(help="Folder with the recordings.")],
-    recipe: Annotated[str, typer.Option(help="seed, stream or a .toml file.")] = "stream",
+    recipe: Annotated[str, typer.Option(help="seed, stream, edge or a .toml file.")] = "stream",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A field in place of the recipe's: epochs=24.")
     ] = None,
     protocol: Annotated[
         Protocol | None, typer.Option(help="What is held out.", show_default="both")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Of the splits and fits; never 42 to 46.")] = "7-11",
+    seeds: Annotated[
+        str,
+        typer.Option(
+            help="Of the random splits; the first is that of every fit on actors. Never 42 to 46."
+        ),
+    ] = "7-11",
     whisper: Annotated[str | None, typer.Option(help="Hub name or folder.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
     json: Annotated[Path | None, typer.Option(help="Result file to write.")] = None,

@@ -4,6 +4,7 @@ The rivals need Whisper's weights, from a folder in Hugging Face's format with a
 encoder alone. What is missing is said, and the rest is measured without it.
 """
 
+import dataclasses
 import importlib.util
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +18,10 @@ import onnx
 import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from emotion.engine import Engine
+from emotion.audio import to_pcm
+from emotion.contract import SAMPLE_RATE
+from emotion.engine import Engine, Window
+from emotion.vad import FRAME, VoiceTrack
 from export.build import Settings, build
 from export.graphs import Monitor, Networks
 from export.parity import Session
@@ -38,8 +42,29 @@ class Unavailable(Exception):
 
 
 def ours(engine: Engine, waveform: Waveform) -> Judge:
-    """The model as the server runs it: waveform in, probabilities out."""
+    """The model alone: waveform in, probabilities out."""
     return lambda: engine.run(waveform)
+
+
+def adapting(engine: Engine, waveform: Waveform) -> Judge:
+    """All that the server does for a window of an adapting session, the last second of which is new."""
+    pcm = to_pcm(waveform)
+    heard = (len(pcm) - SAMPLE_RATE) // FRAME * FRAME
+    window = Window(
+        channel="",
+        start=0,
+        end=len(pcm),
+        pcm=pcm,
+        extra=False,
+        received_at=0.0,
+        track=dataclasses.replace(
+            VoiceTrack.begin(), position=heard, speech=np.ones(heard // FRAME, bool)
+        ),
+        unheard=pcm[heard:],
+        baseline=engine.prior(),
+        counted=heard,
+    )
+    return lambda: engine.judge(window)
 
 
 def published(whisper: Path | None, waveform: Waveform) -> Judge:

@@ -27,8 +27,8 @@ Vector = npt.NDArray[np.float32]
 
 TYPICAL: Final = 0.8
 """Where doubt begins: a window that is as the channel's statistics expect scores -1, one that the corpus
-explains as well 0, and what lies above -`TYPICAL` speaks for another voice. Chosen, with `PATIENCE_S`,
-on actors held out within the training folds, where 0.7 to 0.9 and 3 to 4 s did about as well."""
+explains as well 0, and what lies above -`TYPICAL` speaks for another voice. Chosen as recipes are
+(`benchmarks/choose_recipe.py`), with `PATIENCE_S`; 0.7 to 0.9 and 3 to 4 s did about as well."""
 
 PATIENCE_S: Final = 3.0
 """Doubt at which a channel starts afresh. A second of speech adds at most `TYPICAL`, however strange it

@@ -1,6 +1,5 @@
 """emotion-export: a trained run to ONNX graphs, and the proof that they say the same."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from export.graphs import Networks
 from export.quantize import Target
 from train.checkpoint import load_checkpoint, load_clip_names
 from train.corpora import load_ravdess
+from train.files import write_json
 
 RECORDINGS = 24
 """Clips of --data that parity hears besides the made-up sounds."""
@@ -149,7 +149,7 @@ def _finish(
     console.print(_table(checks))
     failures = [check for check in checks if not check.passed]
     report |= {"passed": not failures, "checks": parity.as_json(checks)}
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(path, report)
     for failure in failures:
         Console(stderr=True).print(f"parity failed: {failure}", soft_wrap=True, highlight=False)
     if failures:

@@ -19,6 +19,7 @@ from emotion.contract import SAMPLE_RATE, Contract, Graph, Precision, pack, to_m
 from emotion.errors import ConfigurationError
 from emotion.labels import EMOTIONS
 from export.graphs import INPUTS, Networks
+from train import files
 from train.encoder import CONTEXT_SAMPLES
 from train.recipe import Recipe
 
@@ -147,10 +148,8 @@ def write(model: onnx.ModelProto, contract: Contract, path: Path) -> None:
     model.producer_name, model.producer_version = "emotion-export", ""
     model.graph.name = contract.graph
     onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(model.SerializeToString(deterministic=True))
-    temporary.replace(path)
+    content = model.SerializeToString(deterministic=True)
+    files.write(path, lambda temporary: temporary.write_bytes(content))
 
 
 @contextmanager

@@ -1,9 +1,9 @@
-"""Training pieces: random cuts of recordings as other speakers, rooms and lines would have them.
+"""Training pieces: random cuts of recordings as other speakers, noises and lines would have them.
 
 Everything is drawn and computed for a whole batch at once, on the recordings' device, without asking the
 device for a result: a GPU is never waited for. What evaluation does to recordings is in
-`conditions.py`; nothing is shared with it, so that a model is not judged on the very noise it
-learnt from.
+`conditions.py`; no code is shared with it, and no voice of a held-out actor is in the noise here, though
+the kinds are the same: speech-shaped noise, voices, a telephone.
 """
 
 import math
@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from train.frontend import SAMPLE_RATE
 from train.recipe import Augment
 from train.waves import FRAME, SPEECH_RANGE_DB, Waves
+
+PIECES_VERSION: Final = 2
+"""Raised when the code changes what a piece sounds like, here or in `waves.py`."""
 
 VOICES: Final = (2, 6)
 """Of a babble, at least and at most: nothing tells a single bystander from who is to be heard."""
@@ -65,7 +68,8 @@ class Pieces:
     def cut(self, rows: Tensor, samples: int, speed: float = 0.0) -> Tensor:
         """Pieces as they were recorded, at most `speed` faster or slower.
 
-        At least half of a piece overlaps the stretch from the first to the last speech.
+        A piece begins so that its middle lies between the first and the last speech, where the recording
+        is long enough.
 
         Returns:
             float32 [B, samples].
@@ -92,12 +96,12 @@ class Pieces:
         return self.heard(self.spoken(rows, samples))
 
     def spoken(self, rows: Tensor, samples: int) -> Tensor:
-        """Pieces at another speed and level, in a quiet room: float32 [B, samples]."""
+        """Pieces at another speed and level: float32 [B, samples]."""
         gain = decibels(self._settings.gain_db * self._spread(len(rows), 1))
         return self.cut(rows, samples, self._settings.speed) * gain
 
     def heard(self, spoken: Tensor) -> Tensor:
-        """What noise, rooms and lines make of it: float32 [B, samples]."""
+        """What noise, microphones and lines make of it: float32 [B, samples]."""
         return self._filtered(self._noisy(spoken)).clamp(-1, 1)
 
     # --- noise ---
@@ -137,7 +141,7 @@ class Pieces:
         heard = torch.arange(most, device=voices.device) < number
         return (voices * heard.unsqueeze(2)).sum(dim=1)
 
-    # --- lines and rooms ---
+    # --- lines and microphones ---
 
     def _filtered(self, pieces: Tensor) -> Tensor:
         """Colours a share of the pieces, and sends a share over a telephone."""

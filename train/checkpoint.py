@@ -70,11 +70,13 @@ def save_checkpoint(
     metrics: dict[str, Any],
     *,
     shared_encoder: bool = False,
+    made_of: str = "",
 ) -> None:
     """Writes a run's folder; run.json comes last, so an interrupted run never loads.
 
     Args:
         folder: made where it is missing.
+        made_of: a digest of all that the weights come from besides the recipe.
         shared_encoder: leave the encoder to the folder above, written by `save_encoder`.
     """
     (folder / "run.json").unlink(missing_ok=True)
@@ -91,6 +93,7 @@ def save_checkpoint(
         "encoder": {name: getattr(config, name) for name in DIMENSIONS},
         "encoder_sha256": weights_sha256(embedder),
         "head_sha256": weights_sha256(head),
+        "made_of": made_of,
     }
     write_json(folder / "run.json", run)
 
@@ -122,15 +125,15 @@ def load_checkpoint(folder: Path, whisper: str | None = None) -> Checkpoint:
     return Checkpoint(recipe, embedder, head.eval().requires_grad_(False), metrics)
 
 
-def stored_recipe(folder: Path) -> Recipe:
-    """The recipe of the run in a folder, without its weights.
+def stored_recipe(folder: Path) -> tuple[Recipe, str]:
+    """What the run in a folder was made by and of: its recipe, and a digest of the rest.
 
     Raises:
         ModelNotFoundError: there is no finished run in the folder.
         ModelError: its run.json cannot be read.
     """
-    recipe: Recipe = _read_run(folder)["recipe"]
-    return recipe
+    run = _read_run(folder)
+    return run["recipe"], str(run.get("made_of", ""))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import torch
 from emotion.errors import AudioError, CorpusError
 from emotion.progress import track
 from train.audio import Backend, read_mono, usable_backend
-from train.augment import Pieces
+from train.augment import PIECES_VERSION, Pieces
 from train.checkpoint import weights_sha256
 from train.corpora import Clip, emotions_of, report_skipped, speakers_of
 from train.encoder import CONTEXT_SAMPLES, Embedder
@@ -31,9 +31,6 @@ from train.waves import Waves
 
 VERSION: Final = 1
 """Raised when the code changes what an embedding is."""
-
-PIECES_VERSION: Final = 2
-"""Raised when the code changes what a piece sounds like (`augment.py`, `waves.py`)."""
 
 BATCH: Final = 48  # pieces that are embedded at once
 
@@ -115,9 +112,9 @@ def extract(clips: Sequence[Clip], embedder: Embedder, cache: Path) -> Features:
 
 
 def extract_pieces(
-    waves: Waves, embedder: Embedder, recipe: Recipe, seed: int, cache: Path
+    waves: Waves, embedder: Embedder, recipe: Recipe, seed: int, cache: Path | None
 ) -> npt.NDArray[np.float32] | None:
-    """Embeddings of random pieces of training clips, from the cache where it has them.
+    """Embeddings of random pieces of training clips, from the cache where there is one and it has them.
 
     In bfloat16, many at a time: what a head learns from need not be exact.
 
@@ -126,7 +123,7 @@ def extract_pieces(
         embedder: in evaluation mode, on the waves' device.
         recipe: its `augment` says which pieces.
         seed: of everything random.
-        cache: the cache's root.
+        cache: the cache's root; None: keep nothing, for an encoder that nobody else will ask.
 
     Returns:
         float32 [clips, n, D]; None where the recipe has no pieces.
@@ -134,6 +131,9 @@ def extract_pieces(
     settings = recipe.augment
     if settings is None or not settings.plain_views + settings.varied_views:
         return None
+    pieces = Pieces(waves, settings, seed)
+    if cache is None:
+        return _pieces(pieces, len(waves), embedder, settings, seed)
     count = settings.plain_views + settings.varied_views
     heard = hashlib.sha256(waves.samples.cpu().numpy().tobytes())
     # Devices draw other random numbers.
@@ -142,7 +142,6 @@ def extract_pieces(
     backend = usable_backend(recipe.audio_backend)
     entry = cache / configuration(embedder, backend) / f"pieces-{heard.hexdigest()[:32]}.npy"
     shape = (len(waves), count, embedder.dim)
-    pieces = Pieces(waves, settings, seed)
     return _through(entry, shape, lambda: _pieces(pieces, len(waves), embedder, settings, seed))
 
 

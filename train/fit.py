@@ -177,7 +177,8 @@ class _Fitting:
             return logits
         mean, std = self.head.mean, self.head.std
         sets = self.actors.random_sets(clips, self.generator)
-        # One view of all clips: what a channel hears comes over one line.
+        # One view of all clips, whichever the judged one is of: a channel may begin in quiet, and go on
+        # over a line or in noise.
         view = int(torch.randint(len(self.normal), ()))
         others = self.normal[view]
         own_mean, own_std = self.actors.statistics(

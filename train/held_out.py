@@ -237,7 +237,7 @@ def _batches(order: Sequence[int], waveforms: Sequence[Waveform]) -> list[list[i
 def _loaded(path: Path) -> dict[str, npt.NDArray[Any]] | None:
     """What was saved; None where nothing was, or, after a disk's mishap, nothing whole."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         return None

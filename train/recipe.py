@@ -58,8 +58,8 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     gain_db: Annotated[float, msgspec.Meta(ge=0, le=40)] = 6.0
 
     def __post_init__(self) -> None:
-        _check_range("augment.piece_s", self.piece_s, lowest=0.02)
-        _check_range("augment.snr_db", self.snr_db, lowest=-40)
+        _check_range("augment.piece_s", self.piece_s, 0.02, 30)
+        _check_range("augment.snr_db", self.snr_db, -40, 100)
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,9 +79,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             (Polyak and Juditsky 1992); 0 keeps the last ones.
         plain: share of the pieces that are left as they were spoken.
         teacher: weight of the distance from the embedding that the encoder as published gives of the
-            same piece, spoken at the same speed and level in a quiet room, without merged frames; in
+            same piece, spoken at the same speed and level in quiet, without merged frames; in
             squared standard deviations, beside a cross entropy of weight 1. It keeps what Whisper knows,
-            and teaches not to hear noise, rooms and lines. `warp` and both masks are left out then.
+            and teaches not to hear noise and lines. `warp` and both masks are left out then.
         actors: of a batch.
         clips: of each of them in a batch.
     """
@@ -142,8 +142,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         batch_size: clips a step.
         epochs: passes over the training set; the last one's weights are the result.
         temperature: divides the logits once the fit is over. Label smoothing leaves a head less
-            sure than it is right; below 1 makes up for it. Chosen like any other setting: on actors
-            held out within the training folds.
+            sure than it is right; below 1 makes up for it. Chosen like any other setting, one for
+            all folds: `benchmarks/choose_recipe.py`.
         songs: whether the training actors' songs are learnt from where speech alone is tested, and
             by the model that ships.
         seed: of everything random.
@@ -202,16 +202,16 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError('pooling must name "mean", "std" or both, each once')
 
 
-def _check_range(name: str, pair: tuple[float, float], lowest: float) -> None:
-    if not lowest <= pair[0] <= pair[1]:
-        raise ValueError(f"{name} must be [least, most], from {lowest:g} on")
+def _check_range(name: str, pair: tuple[float, float], lowest: float, highest: float) -> None:
+    if not lowest <= pair[0] <= pair[1] <= highest:
+        raise ValueError(f"{name} must be [least, most], between {lowest:g} and {highest:g}")
 
 
 def load_recipe(name: str) -> Recipe:
     """Reads a recipe.
 
     Args:
-        name: the name of one that ships (`seed`, `stream`) or the path of a TOML file.
+        name: the name of one that ships (`seed`, `stream`, `edge`) or the path of a TOML file.
 
     Raises:
         ConfigurationError: there is no such recipe, or a field of it does not fit.

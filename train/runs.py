@@ -1,5 +1,6 @@
 """What the command line does: from a folder of recordings to a run, and from a run to figures."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import torch
 from emotion.errors import ConfigurationError, CorpusError, ModelError
 from emotion.progress import track
 from train.audio import usable_backend
+from train.augment import PIECES_VERSION
 from train.baselines import Actors
 from train.checkpoint import (
     Checkpoint,
@@ -23,6 +25,7 @@ from train.checkpoint import (
     save_clip_names,
     save_encoder,
     stored_recipe,
+    weights_sha256,
 )
 from train.corpora import Clip, emotions_of, load_ravdess, speakers_of
 from train.device import fastest
@@ -191,7 +194,9 @@ def train_split(material: Material, split: Split, seed: int, folder: Path) -> Tr
         lessons = Lessons(waves, actors_of(train, waves))
         embedder = tune(embedder, lessons, recipe, seed, folder)
     embedder = embedder.to(device)
-    pieces = extract_pieces(waves, embedder, recipe, seed, material.cache)
+    # A tuned encoder is this one training's, and so are the hundred megabytes that it says.
+    shared = material.cache if recipe.tuning is None else None
+    pieces = extract_pieces(waves, embedder, recipe, seed, shared)
     whole = extract(train, embedder, material.cache)
     if whole.clips != tuple(train):
         raise CorpusError("recordings that could be read a moment ago cannot be read any more")
@@ -208,12 +213,13 @@ def train_split(material: Material, split: Split, seed: int, folder: Path) -> Tr
 
 
 def _finished(material: Material, split: Split, folder: Path) -> Trained | None:
-    """A run that was trained just so before, measured again; None where there is none."""
+    """A run of the same recipe and recordings, measured again; None where there is none."""
     if not (folder / "run.json").is_file():
         return None
     try:
-        same = stored_recipe(folder) == material.recipe
-        if not same or load_clip_names(folder) != _names(material, split):
+        if stored_recipe(folder) != (material.recipe, made_of(material, split)):
+            return None
+        if load_clip_names(folder) != _names(material, split):
             return None
         checkpoint = load_checkpoint(folder)
     except ModelError as error:
@@ -226,6 +232,15 @@ def _finished(material: Material, split: Split, folder: Path) -> Trained | None:
     _log.info("%s: already there", folder)
     fitted = Fitted(checkpoint.head, history(folder))
     return Trained(checkpoint.embedder, fitted, figures(held_out.emotions, found))
+
+
+def made_of(material: Material, split: Split) -> str:
+    """A digest of what a training comes from besides its recipe: Whisper, recordings, pieces' sound."""
+    parts = f"{PIECES_VERSION} {weights_sha256(material.embedder)} {_names(material, split).train}"
+    digest = hashlib.sha256(parts.encode())
+    for row in split.train:
+        digest.update(material.waves.recording(int(row)).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _names(material: Material, split: Split) -> ClipNames:
@@ -248,9 +263,11 @@ def best_epochs(histories: Mapping[str, Sequence[Epoch]]) -> dict[str, Any]:
     under this name alone, beside the last epochs' figures.
     """
     best = [
-        max(history, key=lambda epoch: epoch["accuracy"] or 0.0) for history in histories.values()
+        max(history, key=lambda epoch: epoch["accuracy"] or 0.0)
+        for history in histories.values()
+        if history
     ]
-    count = len(best)
+    count = max(1, len(best))
     return {
         "chosen_on": "the held-out clips themselves",
         "accuracy": sum(epoch["accuracy"] or 0.0 for epoch in best) / count,
@@ -333,6 +350,7 @@ def save_run(
         metrics: figures to store with it, by protocol.
         shared: whether an encoder that was not tuned lies in the folder above.
     """
+    (folder / "run.json").unlink(missing_ok=True)  # what lies there is another run's from here on
     save_clip_names(folder, _names(material, split))
     write_json(folder / "history.json", trained.fitted.history)
     save_checkpoint(
@@ -342,6 +360,7 @@ def save_run(
         trained.fitted.head,
         metrics,
         shared_encoder=shared and material.recipe.tuning is None,
+        made_of=made_of(material, split),
     )
     (folder / KEPT).unlink(
         missing_ok=True

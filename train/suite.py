@@ -6,8 +6,8 @@
     OUT/suite.json the table, and what is behind it; suite.md: the table alone
     OUT/plots/     five plots
 
-An interrupted run goes on where it was: models of the same recipe and clips are kept, and so are
-embeddings.
+An interrupted run goes on where it was: models of the same recipe, Whisper and recordings are kept, and
+so are embeddings.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ from train import report as reports
 from train import runs
 from train.corpora import load_ravdess
 from train.evaluate import combined
-from train.files import write_json
+from train.files import write, write_json
 from train.frontend import SAMPLE_RATE
 from train.held_out import Fold
 from train.measure import Measured, measure
@@ -78,6 +78,7 @@ def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
     """
     material = runs.prepare(load_recipe(order.recipe), order.data, order.cache, order.whisper)
     random, emobox = (_trained(material, order, each) for each in ("random", "emobox"))
+    del material  # the whole corpus's recordings
     folds = _measured(order, [fold["name"] for fold in emobox["folds"]])
     precisions = _precision(order) if order.target is not None else []
     table = rows(folds, [seed["accuracy"] for seed in random["seeds"]], precisions)
@@ -85,7 +86,8 @@ def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
     report = combined("emobox", parts, recipe_from(emobox["recipe"]))
     report |= {"rows": [row.as_json() for row in table], "detail": detail(folds)}
     write_json(order.out / "suite.json", report)
-    (order.out / "suite.md").write_text(as_markdown(table), encoding="utf-8")
+    markdown = as_markdown(table)
+    write(order.out / "suite.md", lambda path: path.write_text(markdown, encoding="utf-8"))
     plot_suite(report, folds, order.out / "plots")
     return report, table
 

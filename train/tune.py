@@ -7,6 +7,7 @@ The last state of an interrupted run lies in `tuning.pt`, in the run's folder, a
 """
 
 import copy
+import hashlib
 import logging
 import pickle
 from collections.abc import Iterator
@@ -23,12 +24,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from emotion.errors import ConfigurationError
 from emotion.progress import track
-from train.augment import Pieces, masked
+from train.augment import PIECES_VERSION, Pieces, masked
 from train.baselines import Actors
 from train.checkpoint import rounded, weights_sha256
 from train.encoder import Embedder
 from train.files import write
-from train.fit import class_weights
+from train.fit import STD_FLOOR, class_weights
 from train.frontend import SAMPLE_RATE
 from train.head import Head
 from train.recipe import Augment, Recipe, Tuning
@@ -41,6 +42,7 @@ LARGEST_GRADIENT: Final = 1.0
 SPREAD_S: Final = 2.5
 """Length of the pieces that the teacher's spread is taken from."""
 AT_ONCE: Final = 96  # of them
+HEAD_DECAY: Final = 0.1  # AdamW's weight decay, of what starts from nothing
 KEPT: Final = "tuning.pt"
 """The file's name, in the run's folder."""
 
@@ -115,7 +117,8 @@ class _Run:
             label_smoothing=recipe.label_smoothing,
         )
         groups = _groups(self._embedder, self._head, self.settings)
-        self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+        # The schedule moves the first of the betas between 0.95 and 0.85, against the rate.
+        self._optimizer = torch.optim.AdamW(groups, betas=(0.95, 0.98), fused=True)
         steps = len(list(self._batches())) * self.settings.epochs
         if not steps:
             raise ConfigurationError(
@@ -169,6 +172,7 @@ class _Run:
         self.epoch = state["epoch"]
         self._pieces.go_on(state["pieces"])
         torch.set_rng_state(state["chance"].cpu())
+        torch.cuda.set_rng_state_all([chance.cpu() for chance in state["chance_on_cuda"]])
         _log.info("%s: going on after epoch %d", path, self.epoch)
 
     def _state(self) -> dict[str, Any]:
@@ -177,6 +181,7 @@ class _Run:
             "epoch": self.epoch,
             "pieces": self._pieces.state(),
             "chance": torch.get_rng_state(),
+            "chance_on_cuda": torch.cuda.get_rng_state_all(),  # empty without a GPU
         }
 
     def _parts(self) -> dict[str, Any]:
@@ -189,9 +194,12 @@ class _Run:
         }
 
     def _identity(self) -> str:
-        waves = self._lessons.waves
-        clips = f"{waves.starts.tolist()} {waves.lengths.tolist()}"
-        return f"{self._recipe} {self._seed} {self._first} {waves.device.type} {clips}"
+        waves, actors = self._lessons.waves, self._lessons.actors
+        digest = hashlib.sha256(waves.samples.cpu().numpy().tobytes())
+        for part in (waves.starts, waves.lengths, actors.emotions, actors.actors):
+            digest.update(part.cpu().numpy().tobytes())
+        what = (PIECES_VERSION, self._recipe, self._seed, self._first, waves.device.type)
+        return f"{what} {digest.hexdigest()}"
 
     # --- a step ---
 
@@ -268,7 +276,7 @@ class _Run:
             teacher.mixed_precision(teacher.spectrogram(self._pieces.plain(part, samples)))
             for part in torch.split(rows, AT_ONCE)
         ]
-        return torch.cat(found).var(dim=0)
+        return torch.cat(found).var(dim=0).clamp(min=STD_FLOOR**2)
 
 
 def _settings(recipe: Recipe) -> tuple[Tuning, Augment]:
@@ -294,7 +302,7 @@ def _throw_away(recipe: Recipe) -> Recipe:
 
 
 def _make_trainable(embedder: Embedder, dropout: float) -> None:
-    """All weights but the positions, which were never learnt, and the front end."""
+    """All weights but the positions, which were never learnt, the front end and the final norm."""
     layers: Any = embedder.layers
     for layer in layers:
         layer.dropout = dropout
@@ -317,5 +325,5 @@ def _groups(embedder: Embedder, head: Head, settings: Tuning) -> list[dict[str, 
         for level, part in enumerate(parts)
     ]
     fresh = [*head.parameters(), *(embedder.attention or nn.Identity()).parameters()]
-    groups.append({"params": fresh, "lr": settings.head_rate, "weight_decay": 0.1})
+    groups.append({"params": fresh, "lr": settings.head_rate, "weight_decay": HEAD_DECAY})
     return groups

@@ -133,7 +133,14 @@ def test_a_setting_within_a_table_leaves_the_rest_of_the_table() -> None:
     changed = overridden(stream, ["augment.noise=0.25"]).augment
     assert changed is not None and stream.augment is not None
     assert changed == msgspec.structs.replace(stream.augment, noise=0.25)
-    assert overridden(stream, ["tuning.epochs=3"]).tuning == Tuning(epochs=3)
+    assert overridden(load_recipe("seed"), ["tuning.epochs=3", "augment={}"]).tuning == Tuning(
+        epochs=3
+    )
+
+
+def test_a_table_can_be_taken_away() -> None:
+    assert load_recipe("stream").tuning is not None
+    assert overridden(load_recipe("stream"), ["tuning=false"]).tuning is None
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,21 @@ def test_mu_law_keeps_speech_within_its_steps() -> None:
     assert (through - sound).abs()[sound.abs() < 0.01].max() < 5e-4
 
 
+def test_a_babble_has_two_to_six_voices() -> None:
+    tones = torch.stack([_tone(200 + 100 * voice) for voice in range(60)])
+    waves = Waves(
+        (tones * 30_000).to(torch.int16).flatten(),
+        torch.arange(60) * tones.shape[1],
+        torch.full((60,), tones.shape[1]),
+        torch.tensor([[0, tones.shape[1]]] * 60),
+    )
+    babble = Pieces(waves, NOTHING, 1)._babble(64, 8_000)
+    spectrum = torch.fft.rfft(babble * torch.hann_window(8_000)).abs()[:, 100::50][:, :60]
+    voices = (spectrum > 0.3 * spectrum.amax(dim=1, keepdim=True)).sum(dim=1)
+    assert voices.min() >= 1 and (voices >= 2).float().mean() > 0.9  # one may be drawn twice
+    assert voices.max() == 6
+
+
 def test_a_lines_noise_stays_in_its_band() -> None:
     tone = 0.1 * _tone(1_000).unsqueeze(0)
     through = coded(tone)

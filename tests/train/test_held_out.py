@@ -134,6 +134,18 @@ def test_a_condition_is_embedded_once_and_again_where_the_encoder_is_another(
     assert not np.allclose(fold().over_telephone(), before) and runs == [1]
 
 
+def test_another_voice_model_or_hop_is_asked_anew(
+    fold: Callable[[], Fold], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {fold()._key}
+    monkeypatch.setattr(held_out, "HOP_S", 0.5)
+    keys.add(fold()._key)
+    (tmp_path / "voice.onnx").write_bytes(b"another")
+    monkeypatch.setattr(held_out, "voice_path", lambda: tmp_path / "voice.onnx")
+    keys.add(fold()._key)
+    assert len(keys) == 3
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"no archive"])
 def test_a_damaged_cache_entry_is_computed_again(
     content: bytes, fold: Callable[[], Fold], tmp_path: Path

@@ -135,6 +135,23 @@ def test_a_model_is_trained_again_where_it_is_missing_or_another_recipes(
         (evaluation.folder / "run" / "emobox" / "fold-3" / "run.json").unlink()
     else:
         (evaluation.folder / "small.toml").write_text(RECIPE.replace("epochs = 2", "epochs = 1"))
+    assert _trained_again(evaluation, monkeypatch) == trained
+
+
+def test_a_model_is_trained_again_where_a_recording_that_it_learnt_from_is_another(
+    evaluation: Evaluation, spoken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shutil.copytree(spoken, evaluation.folder / "data")
+    evaluation.arguments[evaluation.arguments.index(spoken)] = data
+    held_out_of_the_first = data / f"03-01-01-01-01-01-{min(EMOBOX_FOLDS[0]):02}.flac"
+    samples = 0.3 * speech_like(1.2, seed=1_000)
+    soundfile.write(held_out_of_the_first, samples.astype(np.float32), 16_000)
+    names = _trained_again(evaluation, monkeypatch)
+    assert [name for name in names if name.startswith("fold")] == FOLDS[1:]
+
+
+def _trained_again(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the models that a second run trains."""
     names: list[str] = []
     train = runs.train_split
 
@@ -144,7 +161,7 @@ def test_a_model_is_trained_again_where_it_is_missing_or_another_recipes(
 
     monkeypatch.setattr(runs, "train_split", train_split)
     assert evaluation.again(monkeypatch) == 0
-    assert names == trained
+    return names
 
 
 def test_int8_is_judged_by_the_exporter_on_every_fold(

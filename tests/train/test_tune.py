@@ -1,6 +1,7 @@
 """Fine-tuning: it learns, is the same twice, and goes on where it was interrupted."""
 
 import copy
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -145,6 +146,32 @@ def test_a_teacher_holds_the_encoder_near_what_it_was(
             return float((after(sound) - before(sound)).square().mean())
 
     assert moved(30.0) < 0.5 * moved(0.0)
+
+
+def test_the_teacher_hears_every_frame_of_the_quiet_piece(
+    whisper: Path, tuned: Recipe, lessons: Lessons
+) -> None:
+    merging = msgspec.structs.replace(_with(tuned, teacher=1.0, plain=1.0), merge=(2, 1))
+    run = tuning._Run(_embedder(whisper, merging), lessons, merging, 1)
+    assert run._teacher is not None and run._embedder.merge == (2, 1)
+    spoken, heard = run._hear(torch.arange(8))
+    assert torch.equal(spoken, heard)  # plain: as it was spoken
+    published = _embedder(whisper, msgspec.structs.replace(merging, merge=(1, 1)))
+    with torch.no_grad():
+        expected = published.mixed_precision(published.spectrogram(spoken))
+    assert float(run._distance(spoken, expected)) == 0.0
+    noisy = tuning._Run(_embedder(whisper, tuned), lessons, _with(tuned, plain=0.0), 1)
+    spoken, heard = noisy._hear(torch.arange(64))
+    assert not torch.equal(spoken, heard)
+
+
+def test_other_recordings_of_the_same_length_are_another_run(
+    whisper: Path, tuned: Recipe, lessons: Lessons
+) -> None:
+    waves = dataclasses.replace(lessons.waves, samples=lessons.waves.samples.flip(0))
+    others = Lessons(waves, lessons.actors)
+    runs = [tuning._Run(_embedder(whisper, tuned), each, tuned, 1) for each in (lessons, others)]
+    assert runs[0]._identity() != runs[1]._identity()
 
 
 def test_attention_is_learnt(
