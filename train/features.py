@@ -129,12 +129,12 @@ def extract_pieces(
         float32 [clips, n, D]; None where the recipe has no pieces.
     """
     settings = recipe.augment
-    if settings is None or not settings.plain_views + settings.varied_views:
+    count = settings.views if settings is not None else 0
+    if settings is None or not count:
         return None
     pieces = Pieces(waves, settings, seed)
     if cache is None:
         return _pieces(pieces, len(waves), embedder, settings, seed)
-    count = settings.plain_views + settings.varied_views
     heard = hashlib.sha256(waves.samples.cpu().numpy().tobytes())
     # Devices draw other random numbers.
     chance = f"{PIECES_VERSION} {seed} {waves.device.type}"
@@ -188,7 +188,11 @@ def _pieces(
     pieces: Pieces, clips: int, embedder: Embedder, settings: Augment, seed: int
 ) -> npt.NDArray[np.float32]:
     """float32 [clips, n, D]."""
-    views = [pieces.plain] * settings.plain_views + [pieces.varied] * settings.varied_views
+    views = (
+        [pieces.plain] * settings.plain_views
+        + [pieces.spoken] * settings.spoken_views
+        + [pieces.varied] * settings.varied_views
+    )
     out = np.zeros((clips, len(views), embedder.dim), dtype=np.float32)
     chance = np.random.default_rng(seed)
     for number, view in enumerate(track(views, "pieces")):

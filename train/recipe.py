@@ -29,7 +29,8 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         plain_views: pieces of each training clip as they were recorded that the head learns from
             beside the clip itself.
-        varied_views: varied pieces, likewise.
+        spoken_views: pieces at another speed and level, in quiet, likewise.
+        varied_views: pieces that are varied in every way, likewise.
         piece_s: shortest and longest piece, in seconds.
         speed: pieces are up to so much faster or slower, pitch and formants with them.
         warp: the mel axis is stretched or shortened by up to so much, while the encoder is tuned.
@@ -44,6 +45,7 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     plain_views: Views = 4
+    spoken_views: Views = 0
     varied_views: Views = 6
     piece_s: tuple[Rate, Rate] = (1.6, 3.6)
     speed: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.12
@@ -56,6 +58,11 @@ class Augment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     equalizer: Portion = 0.5
     equalizer_db: Annotated[float, msgspec.Meta(ge=0, le=20)] = 6.0
     gain_db: Annotated[float, msgspec.Meta(ge=0, le=40)] = 6.0
+
+    @property
+    def views(self) -> int:
+        """Pieces of each clip that the head learns from."""
+        return self.plain_views + self.spoken_views + self.varied_views
 
     def __post_init__(self) -> None:
         _check_range("augment.piece_s", self.piece_s, 0.02, 30)

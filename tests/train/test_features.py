@@ -194,6 +194,27 @@ def test_pieces_are_cut_at_random_and_always_the_same(
     assert some is not None and len(some) == 5
 
 
+def test_quiet_pieces_at_another_speed_are_asked_for_by_number(
+    corpus: Path, whisper: Path, tuned: Recipe, tmp_path: Path
+) -> None:
+    _, waves = read_waves(load_ravdess(corpus)[:4])
+    embedder = Embedder(load_whisper(str(whisper)), tuned).eval()
+    assert tuned.augment is not None
+    noisy = msgspec.structs.replace(tuned.augment, plain_views=0, varied_views=0, noise=1.0)
+    found = [
+        extract_pieces(
+            waves, embedder, msgspec.structs.replace(tuned, augment=augment), 1, tmp_path
+        )
+        for augment in (
+            msgspec.structs.replace(noisy, spoken_views=2),
+            msgspec.structs.replace(noisy, varied_views=2),
+        )
+    ]
+    assert found[0] is not None and found[1] is not None
+    assert found[0].shape == found[1].shape == (4, 2, embedder.dim)
+    assert not np.array_equal(found[0], found[1])
+
+
 def test_a_recipe_without_pieces_cuts_none(
     corpus: Path, whisper: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
