@@ -10,6 +10,8 @@ import { launch, python, ROOT } from "../../../browser/harness.mjs";
 import { build, serve } from "./site.mjs";
 
 const FP32_TOLERANCE = 1e-3;
+/** Of dynamic int8, between the rounding of WebAssembly and of the server's processor: in probability. */
+const INT8_TOLERANCE = 0.05;
 const SLOW_MS = 60_000;
 const AXE = createRequire(join(ROOT, "tests/browser/package.json")).resolve("axe-core");
 
@@ -67,6 +69,12 @@ const lines = (text) => text.trim().split("\n").map((line) => JSON.parse(line));
 const expected = async (name) => lines(await readFile(join(folder, `${name}.jsonl`), "utf8"));
 const judgement = ({ start_s, end_s, label }) => ({ start_s, end_s, label });
 
+/** The server's line; where its two best emotions are nearly level, either of them is as right. */
+function settled(line, said, wanted) {
+  const behind = wanted.probabilities[line.label] - wanted.probabilities[said.label];
+  return behind < INT8_TOLERANCE ? { ...line, label: said.label } : line;
+}
+
 function difference(said, wanted) {
   const apart = said.flatMap((line, i) =>
     Object.entries(wanted[i].probabilities).map(([label, p]) => Math.abs(p - line.probabilities[label])),
@@ -87,12 +95,14 @@ test("an fp32 model says in the page what it says on the server", async () => {
 
 for (const isolated of [true, false]) {
   const threads = isolated ? "2 threads" : "1 thread";
-  test(`the embedded int8 model names the server's labels, with ${threads}`, async () => {
+  test(`the embedded int8 model says what the server says, but for int8's rounding, with ${threads}`, async () => {
     await opened({ isolated, path: "?threads=2" }, async (tab) => {
       const said = await judged(tab, "speech.wav");
       const wanted = await expected("int8");
-      console.log(`int8, ${threads}: ${difference(said, wanted).toExponential(1)} apart`);
-      assert.deepEqual(said.map(judgement), wanted.map(judgement));
+      const apart = difference(said, wanted);
+      console.log(`int8, ${threads}: ${apart.toExponential(1)} apart`);
+      assert.ok(apart < INT8_TOLERANCE);
+      assert.deepEqual(said.map(judgement), wanted.map((line, i) => settled(judgement(line), said[i], line)));
       const facts = await tab.locator("#facts").textContent();
       assert.ok(facts.includes(`WebAssembly, ${threads} ·`), facts);
     });
