@@ -129,8 +129,7 @@ def extract_pieces(
         float32 [clips, n, D]; None where the recipe has no pieces.
     """
     settings = recipe.augment
-    count = settings.views if settings is not None else 0
-    if settings is None or not count:
+    if settings is None or not settings.views:
         return None
     pieces = Pieces(waves, settings, seed)
     if cache is None:
@@ -141,7 +140,7 @@ def extract_pieces(
     heard.update(f"{settings} {chance} {waves.starts.tolist()}".encode())
     backend = usable_backend(recipe.audio_backend)
     entry = cache / configuration(embedder, backend) / f"pieces-{heard.hexdigest()[:32]}.npy"
-    shape = (len(waves), count, embedder.dim)
+    shape = (len(waves), settings.views, embedder.dim)
     return _through(entry, shape, lambda: _pieces(pieces, len(waves), embedder, settings, seed))
 
 

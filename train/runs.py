@@ -362,9 +362,8 @@ def save_run(
         shared_encoder=shared and material.recipe.tuning is None,
         made_of=made_of(material, split),
     )
-    (folder / KEPT).unlink(
-        missing_ok=True
-    )  # all that an interrupted tuning needs is in the run now
+    # All that an interrupted tuning needs is in the run now.
+    (folder / KEPT).unlink(missing_ok=True)
 
 
 def _unheard(
