@@ -103,6 +103,16 @@ def save_encoder(folder: Path, embedder: Embedder) -> None:
     write(folder / "encoder.safetensors", lambda path: save_file(_compacted(embedder), path))
 
 
+def load_encoder(folder: Path, embedder: Embedder) -> None:
+    """Reads what `save_encoder` wrote into an encoder of the same shape.
+
+    Raises:
+        ModelNotFoundError: there is none in the folder.
+        ModelError: it cannot be read, or is of another shape.
+    """
+    _load(embedder, folder / "encoder.safetensors")
+
+
 def load_checkpoint(folder: Path, whisper: str | None = None) -> Checkpoint:
     """Reads a run's folder.
 

@@ -36,7 +36,8 @@ from train.files import write_json
 from train.fit import Epoch, Fitted, fit_head
 from train.recipe import Recipe, recipe_from
 from train.splits import Protocol, Split, emobox_splits, everything, random_split
-from train.tune import KEPT, Lessons, tune
+from train.tune import KEPT, Lessons
+from train.tuned import tuned_encoder
 from train.waves import Waves, read_waves
 
 _log = logging.getLogger(__name__)
@@ -192,9 +193,9 @@ def train_split(material: Material, split: Split, seed: int, folder: Path) -> Tr
     embedder = material.embedder
     if recipe.tuning is not None:
         lessons = Lessons(waves, actors_of(train, waves))
-        embedder = tune(embedder, lessons, recipe, seed, folder)
+        embedder = tuned_encoder(embedder, lessons, recipe, seed, folder, material.cache)
     embedder = embedder.to(device)
-    # A tuned encoder is this one training's, and so are the hundred megabytes that it says.
+    # What a tuned encoder says of its own training's pieces is hundreds of megabytes, made in a minute.
     shared = material.cache if recipe.tuning is None else None
     pieces = extract_pieces(waves, embedder, recipe, seed, shared)
     whole = extract(train, embedder, material.cache)

@@ -91,6 +91,46 @@ def tune(embedder: Embedder, lessons: Lessons, recipe: Recipe, seed: int, folder
     return tuned
 
 
+def identity(embedder: Embedder, lessons: Lessons, recipe: Recipe, seed: int) -> str:
+    """A digest of all that decides what a tuning's weights come to be."""
+    waves, actors = lessons.waves, lessons.actors
+    # Devices draw other random numbers.
+    chance = (PIECES_VERSION, seed, waves.device.type)
+    what = (chance, weights_sha256(embedder), without_head(recipe))
+    digest = hashlib.sha256(repr(what).encode())
+    parts = (waves.samples, waves.starts, waves.lengths, waves.speech, actors.emotions)
+    for part in (*parts, actors.actors, actors.seconds):
+        digest.update(part.cpu().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def without_head(recipe: Recipe) -> Recipe:
+    """A recipe with all that tuning does not read set to one value.
+
+    What is not named here counts: a field that is new tunes anew, whoever reads it.
+    """
+    augment = recipe.augment and msgspec.structs.replace(
+        recipe.augment, plain_views=0, spoken_views=0, varied_views=0
+    )
+    return msgspec.structs.replace(
+        recipe,
+        name="",
+        whisper="",  # its weights count
+        augment=augment,
+        adapted=0.0,
+        traits=0,
+        trust=0.0,
+        learning_rate=1.0,
+        weight_decay=0.0,
+        schedule="constant",
+        batch_size=2,
+        epochs=1,
+        temperature=1.0,
+        songs=False,  # the recordings count
+        seed=0,  # so does that of the run
+    )
+
+
 class _Run:
     """What lives through the epochs."""
 
@@ -100,7 +140,7 @@ class _Run:
         seed_all(seed)
         device = lessons.waves.device
         self.epoch = 0
-        self._first = weights_sha256(embedder)
+        self._identity = identity(embedder, lessons, recipe, seed)
         self._pieces = Pieces(lessons.waves, self.augment, seed)
         self._embedder = copy.deepcopy(embedder).to(device)
         _make_trainable(self._embedder, self.settings.dropout)
@@ -164,7 +204,7 @@ class _Run:
         except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, EOFError) as error:
             _log.warning("%s: damaged (%s): tuning from the beginning", path, error)
             return
-        if found != self._identity():
+        if found != self._identity:
             _log.warning("%s: of another recipe, seed or clips: tuning from the beginning", path)
             return
         for name, part in self._parts().items():
@@ -177,7 +217,7 @@ class _Run:
 
     def _state(self) -> dict[str, Any]:
         return {name: part.state_dict() for name, part in self._parts().items()} | {
-            "identity": self._identity(),
+            "identity": self._identity,
             "epoch": self.epoch,
             "pieces": self._pieces.state(),
             "chance": torch.get_rng_state(),
@@ -192,14 +232,6 @@ class _Run:
             "optimizer": self._optimizer,
             "schedule": self._schedule,
         }
-
-    def _identity(self) -> str:
-        waves, actors = self._lessons.waves, self._lessons.actors
-        digest = hashlib.sha256(waves.samples.cpu().numpy().tobytes())
-        for part in (waves.starts, waves.lengths, actors.emotions, actors.actors):
-            digest.update(part.cpu().numpy().tobytes())
-        what = (PIECES_VERSION, self._recipe, self._seed, self._first, waves.device.type)
-        return f"{what} {digest.hexdigest()}"
 
     # --- a step ---
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ from train.corpora import load_ravdess
 from train.encoder import Embedder, load_whisper
 from train.recipe import Recipe, Tuning
 from train.runs import actors_of
-from train.tune import Lessons, tune
+from train.tune import Lessons, identity, tune, without_head
 from train.waves import read_waves
 
 
@@ -170,8 +171,52 @@ def test_other_recordings_of_the_same_length_are_another_run(
 ) -> None:
     waves = dataclasses.replace(lessons.waves, samples=lessons.waves.samples.flip(0))
     others = Lessons(waves, lessons.actors)
-    runs = [tuning._Run(_embedder(whisper, tuned), each, tuned, 1) for each in (lessons, others)]
-    assert runs[0]._identity() != runs[1]._identity()
+    keys = {identity(_embedder(whisper, tuned), each, tuned, 1) for each in (lessons, others)}
+    assert len(keys) == 2
+
+
+def test_what_only_the_head_learns_by_changes_neither_the_weights_nor_their_digest(
+    whisper: Path, tuned: Recipe, lessons: Lessons, tmp_path: Path
+) -> None:
+    augment = tuned.augment
+    assert augment is not None
+    other = msgspec.structs.replace(
+        tuned,
+        name="other",
+        whisper="of-the-same-weights",
+        augment=msgspec.structs.replace(augment, plain_views=7, spoken_views=2, varied_views=0),
+        adapted=0.9,
+        traits=4,
+        trust=0.5,
+        learning_rate=1e-2,
+        weight_decay=0.3,
+        schedule="constant",
+        batch_size=8,
+        epochs=9,
+        temperature=0.7,
+        songs=True,
+        seed=99,
+    )
+    changed = {f for f in tuned.__struct_fields__ if getattr(tuned, f) != getattr(other, f)}
+    named = without_head(tuned)
+    left = {f for f in tuned.__struct_fields__ if getattr(tuned, f) != getattr(named, f)}
+    assert left <= changed  # all that is left out of the digest is tried here
+    before = _embedder(whisper, tuned)
+    assert identity(before, lessons, tuned, 1) == identity(before, lessons, other, 1)
+    folders = tmp_path / "one", tmp_path / "other"
+    both = [tune(before, lessons, r, 1, f) for r, f in zip((tuned, other), folders, strict=True)]
+    assert _same(*both)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hidden": (8,)}, {"label_smoothing": 0.2}, {"prior_s": 9.0}, {"merge": (2, 1)}]
+)
+def test_what_tuning_reads_is_another_tuning(
+    whisper: Path, tuned: Recipe, lessons: Lessons, changes: dict[str, Any]
+) -> None:
+    before = _embedder(whisper, tuned)
+    other = msgspec.structs.replace(tuned, **changes)
+    assert identity(before, lessons, tuned, 1) != identity(before, lessons, other, 1)
 
 
 def test_attention_is_learnt(
