@@ -3,6 +3,11 @@
 A linear discriminant analysis of the training clips, each normalised by its actor's own statistics: the
 directions in which emotions, and one emotion in different voices, differ most beside what differs
 between repetitions of one emotion by one voice, which has variance 1 there, but for the shrinkage.
+
+A window holds a part of what was said, so quiet pieces of the clips are learnt from too. A piece is no
+new repetition of its clip: pieces of the first cut make voices of their own, those of the second others,
+and so on. Whole clips alone gave repetitions less variance than they have elsewhere: the traits had to
+be trusted half as much.
 """
 
 import logging
@@ -13,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 import torch
+from sklearn.decomposition import PCA
 
 from emotion.labels import EMOTIONS
 from train.features import Features
@@ -37,8 +43,23 @@ class _Scatter:
     emotions: Array
 
 
+@dataclass(frozen=True)
+class _Repetitions:
+    """What is compared.
+
+    Attributes:
+        rows: embeddings as a channel that has heard all of its voice normalises them: float32 [n, D].
+        emotions: int64 [n].
+        groups: row numbers of each voice's repetitions of each emotion.
+    """
+
+    rows: npt.NDArray[np.float32]
+    emotions: npt.NDArray[np.int64]
+    groups: list[npt.NDArray[np.int64]]
+
+
 def learn_traits(
-    head: Head, train: Features, speech_s: npt.NDArray[np.float32], prior_s: float
+    head: Head, train: Features, speech_s: npt.NDArray[np.float32], prior_s: float, quiet: int = 0
 ) -> None:
     """Fills a head's projection, the emotions' traits and the voices' variance.
 
@@ -49,42 +70,61 @@ def learn_traits(
         train: the clips it was fitted to.
         speech_s: seconds of speech in each: float32 [clips].
         prior_s: seconds that the corpus's statistics weigh.
+        quiet: so many of each clip's pieces, the first ones, are learnt from too.
     """
     count = head.projection.shape[1]
     if not count:
         return
-    groups = _groups(train)
-    repetitions = len(train) - len(groups)
-    if repetitions < 2 * count or min(COMPONENTS, *train.embeddings.shape) < count:
-        _log.warning("no traits: %d repetitions of an emotion by a voice are too few", repetitions)
+    learnt = _repetitions(head, train, speech_s, prior_s, quiet)
+    found = len(learnt.rows) - len(learnt.groups)
+    if found < 2 * count or min(COMPONENTS, *learnt.rows.shape) < count:
+        _log.warning("no traits: %d repetitions of an emotion by a voice are too few", found)
         return
-    adapted = _adapted(head, train, speech_s, prior_s)
-    centre = adapted.mean(axis=0)
-    axes = np.linalg.svd(adapted - centre, full_matrices=False)[2][:COMPONENTS].T
-    components = (adapted @ axes).astype(np.float64)
-    scatter = _scatter(components, train.emotions, groups)
+    pca = PCA(min(COMPONENTS, *learnt.rows.shape), svd_solver="randomized", random_state=0)
+    axes = pca.fit(learnt.rows).components_.T
+    components = (learnt.rows @ axes).astype(np.float64)
+    scatter = _scatter(components, learnt.emotions, learnt.groups)
     _, directions = scipy.linalg.eigh(scatter.emotions + scatter.voices, scatter.repetitions)
     best = directions[:, ::-1][:, :count]
     traits = components @ best
     variance = np.diag(best.T @ scatter.voices @ best).clip(LEAST)
     head.projection.copy_(torch.from_numpy(axes @ best))
-    head.emotion_traits.copy_(torch.from_numpy(_means(traits, train.emotions)))
+    head.emotion_traits.copy_(torch.from_numpy(_means(traits, learnt.emotions)))
     head.voice_variance.copy_(torch.from_numpy(variance))
 
 
+def _repetitions(
+    head: Head, train: Features, speech_s: npt.NDArray[np.float32], prior_s: float, quiet: int
+) -> _Repetitions:
+    views = [train.embeddings]
+    if train.pieces is not None:
+        views += [train.pieces[:, view] for view in range(quiet)]
+    rows = [_adapted(head, view, train.actors, speech_s, prior_s) for view in views]
+    groups = _groups(train)
+    return _Repetitions(
+        np.concatenate(rows),
+        np.tile(train.emotions, len(views)),
+        [group + len(train) * view for view in range(len(views)) for group in groups],
+    )
+
+
 def _groups(train: Features) -> list[npt.NDArray[np.int64]]:
-    """Row numbers of each voice's clips of each emotion."""
+    """Row numbers of each actor's clips of each emotion."""
     key = train.actors * len(EMOTIONS) + train.emotions
     return [np.flatnonzero(key == each) for each in np.unique(key)]
 
 
 def _adapted(
-    head: Head, train: Features, speech_s: npt.NDArray[np.float32], prior_s: float
+    head: Head,
+    embeddings: npt.NDArray[np.float32],
+    actors: npt.NDArray[np.int64],
+    speech_s: npt.NDArray[np.float32],
+    prior_s: float,
 ) -> npt.NDArray[np.float32]:
-    """Embeddings as a channel that has heard all of its actor's clips normalises them: [clips, D]."""
-    normal = (train.embeddings - head.mean.numpy()) / head.std.numpy()
-    for actor in np.unique(train.actors):
-        rows = np.flatnonzero(train.actors == actor)
+    """As a channel that has heard all of its actor's clips normalises them: float32 [clips, D]."""
+    normal = (embeddings - head.mean.numpy()) / head.std.numpy()
+    for actor in np.unique(actors):
+        rows = np.flatnonzero(actors == actor)
         weights = speech_s[rows, np.newaxis] / (prior_s + speech_s[rows].sum())
         rest = prior_s / (prior_s + speech_s[rows].sum())
         mean = (weights * normal[rows]).sum(axis=0)

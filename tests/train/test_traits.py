@@ -75,6 +75,25 @@ def test_the_variance_of_voices_is_what_is_left_without_chance(features: Feature
     assert head.voice_variance.max() > 1
 
 
+def test_quiet_pieces_are_voices_of_their_own_and_the_others_are_left_alone(
+    features: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traits_of, "SHRINKAGE", 0.0)
+    random = np.random.default_rng(1)
+    noise = random.normal(size=features.embeddings.shape).astype(np.float32)
+    pieces = np.stack([features.embeddings + noise, np.full_like(noise, np.nan)], axis=1)
+    both = Features(features.clips, features.embeddings, pieces)
+    head = Head(D, RECIPE)
+    learn_traits(head, both, np.ones(len(both), np.float32), 1e-3, quiet=1)
+    spread = [
+        _traits(head, Features(features.clips, rows)).reshape(12, 8, 6, 4).var(axis=2, ddof=1)
+        for rows in (features.embeddings, pieces[:, 0])
+    ]
+    clips, cut = (each.mean(axis=(0, 1)) for each in spread)
+    assert (clips < 1).all() and (cut > 1).all()
+    assert (clips + cut) / 2 == pytest.approx(np.ones(4), abs=0.15)
+
+
 def test_with_hardly_a_repetition_there_are_no_traits(
     features: Features, caplog: pytest.LogCaptureFixture
 ) -> None:
