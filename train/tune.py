@@ -43,6 +43,8 @@ SPREAD_S: Final = 2.5
 """Length of the pieces that the teacher's spread is taken from."""
 AT_ONCE: Final = 96  # of them
 HEAD_DECAY: Final = 0.1  # AdamW's weight decay, of what starts from nothing
+VERSION: Final = 1
+"""Raised when the code changes what comes of a tuning, here or in what it calls."""
 KEPT: Final = "tuning.pt"
 """The file's name, in the run's folder."""
 
@@ -95,7 +97,7 @@ def identity(embedder: Embedder, lessons: Lessons, recipe: Recipe, seed: int) ->
     """A digest of all that decides what a tuning's weights come to be."""
     waves, actors = lessons.waves, lessons.actors
     # Devices draw other random numbers.
-    chance = (PIECES_VERSION, seed, waves.device.type)
+    chance = (VERSION, PIECES_VERSION, seed, waves.device.type)
     what = (chance, weights_sha256(embedder), without_head(recipe))
     digest = hashlib.sha256(repr(what).encode())
     parts = (waves.samples, waves.starts, waves.lengths, waves.speech, actors.emotions)
