@@ -87,7 +87,7 @@ def fit_head(
     head.temperature.fill_(recipe.temperature)
     rounded(head)
     head = head.cpu().eval().requires_grad_(False)
-    plain = recipe.augment.plain_views if recipe.augment and train.pieces is not None else 0
+    plain = recipe.augment.plain_views if recipe.augment else 0
     learn_traits(head, train, weights, recipe.prior_s, plain)
     return Fitted(head, history)
 

@@ -77,10 +77,11 @@ def learn_traits(
         return
     learnt = _repetitions(head, train, speech_s, prior_s, quiet)
     found = len(learnt.rows) - len(learnt.groups)
-    if found < 2 * count or min(COMPONENTS, *learnt.rows.shape) < count:
+    size = min(COMPONENTS, *learnt.rows.shape)
+    if found < 2 * count or size < count:
         _log.warning("no traits: %d repetitions of an emotion by a voice are too few", found)
         return
-    pca = PCA(min(COMPONENTS, *learnt.rows.shape), svd_solver="randomized", random_state=0)
+    pca = PCA(size, svd_solver="randomized", random_state=0)
     axes = pca.fit(learnt.rows).components_.T
     components = (learnt.rows @ axes).astype(np.float64)
     scatter = _scatter(components, learnt.emotions, learnt.groups)
@@ -96,13 +97,10 @@ def learn_traits(
 def _repetitions(
     head: Head, train: Features, speech_s: npt.NDArray[np.float32], prior_s: float, quiet: int
 ) -> _Repetitions:
-    views = [train.embeddings]
-    if train.pieces is not None:
-        views += [train.pieces[:, view] for view in range(quiet)]
-    rows = [_adapted(head, view, train.actors, speech_s, prior_s) for view in views]
+    views = np.moveaxis(train.views[:, : 1 + quiet], 1, 0)
     groups = _groups(train)
     return _Repetitions(
-        np.concatenate(rows),
+        np.concatenate([_adapted(head, v, train.actors, speech_s, prior_s) for v in views]),
         np.tile(train.emotions, len(views)),
         [group + len(train) * view for view in range(len(views)) for group in groups],
     )

@@ -11,7 +11,11 @@ import soundfile
 import torch
 from transformers import WhisperConfig, WhisperModel
 
+from train.corpora import load_ravdess
 from train.recipe import Augment, Recipe, Tuning
+from train.runs import actors_of
+from train.tune import Lessons
+from train.waves import read_waves
 
 RATE = 16_000
 DIMENSIONS = {
@@ -109,6 +113,13 @@ def tuned(recipe: Recipe) -> Recipe:
         tuning=Tuning(epochs=2, actors=4, clips=4),
         adapted=0.5,
     )
+
+
+@pytest.fixture(scope="session")
+def lessons(corpus: Path) -> Lessons:
+    """What an encoder is tuned on: eight of the corpus's actors."""
+    clips, waves = read_waves(load_ravdess(corpus)[:64])
+    return Lessons(waves, actors_of(clips, waves))
 
 
 @pytest.fixture

@@ -12,18 +12,9 @@ import torch
 
 from emotion.errors import ConfigurationError
 from train import tune as tuning
-from train.corpora import load_ravdess
 from train.encoder import Embedder, load_whisper
 from train.recipe import Recipe, Tuning
-from train.runs import actors_of
 from train.tune import Lessons, identity, tune, without_head
-from train.waves import read_waves
-
-
-@pytest.fixture(scope="module")
-def lessons(corpus: Path) -> Lessons:
-    clips, waves = read_waves(load_ravdess(corpus)[:64])
-    return Lessons(waves, actors_of(clips, waves))
 
 
 def _embedder(whisper: Path, recipe: Recipe) -> Embedder:

@@ -7,19 +7,10 @@ import pytest
 import torch
 
 from train import tuned as cached
-from train.corpora import load_ravdess
 from train.encoder import Embedder, load_whisper
 from train.recipe import Recipe
-from train.runs import actors_of
 from train.tune import Lessons
 from train.tuned import tuned_encoder
-from train.waves import read_waves
-
-
-@pytest.fixture(scope="module")
-def lessons(corpus: Path) -> Lessons:
-    clips, waves = read_waves(load_ravdess(corpus)[:64])
-    return Lessons(waves, actors_of(clips, waves))
 
 
 @pytest.fixture
