@@ -50,6 +50,11 @@ class Pieces:
         # Lengths are drawn on the CPU, so that a GPU's queue need not run dry for them.
         self._lengths = torch.Generator().manual_seed(seed)
 
+    @staticmethod
+    def chance(seed: int, device: torch.device) -> str:
+        """What decides, besides settings and recordings, which pieces come; for digests."""
+        return f"{PIECES_VERSION} {seed} {device.type}"  # devices draw other random numbers
+
     def state(self) -> list[Tensor]:
         """Where chance stands, for `go_on`."""
         return [self.generator.get_state(), self._lengths.get_state()]

@@ -21,7 +21,7 @@ import torch
 from emotion.errors import AudioError, CorpusError
 from emotion.progress import track
 from train.audio import Backend, read_mono, usable_backend
-from train.augment import PIECES_VERSION, Pieces
+from train.augment import Pieces
 from train.checkpoint import weights_sha256
 from train.corpora import Clip, emotions_of, report_skipped, speakers_of
 from train.encoder import CONTEXT_SAMPLES, Embedder
@@ -44,7 +44,8 @@ class Features:
     Attributes:
         clips: the clips that could be read, in the corpus's order.
         embeddings: float32 [clips, D].
-        pieces: of random pieces of each clip, float32 [clips, n, D]; None without.
+        pieces: of random pieces of each clip, plain ones first, then spoken, then varied ones:
+            float32 [clips, n, D]; None without.
     """
 
     clips: tuple[Clip, ...]
@@ -126,7 +127,8 @@ def extract_pieces(
         cache: the cache's root; None: keep nothing, for an encoder that nobody else will ask.
 
     Returns:
-        float32 [clips, n, D]; None where the recipe has no pieces.
+        float32 [clips, n, D], plain ones first, then spoken, then varied ones; None where the recipe
+        has no pieces.
     """
     settings = recipe.augment
     if settings is None or not settings.views:
@@ -134,10 +136,8 @@ def extract_pieces(
     pieces = Pieces(waves, settings, seed)
     if cache is None:
         return _pieces(pieces, len(waves), embedder, settings, seed)
-    heard = hashlib.sha256(waves.samples.cpu().numpy().tobytes())
-    # Devices draw other random numbers.
-    chance = f"{PIECES_VERSION} {seed} {waves.device.type}"
-    heard.update(f"{settings} {chance} {waves.starts.tolist()}".encode())
+    what = f"{settings} {Pieces.chance(seed, waves.device)} {waves.digest()}"
+    heard = hashlib.sha256(what.encode())
     backend = usable_backend(recipe.audio_backend)
     entry = cache / configuration(embedder, backend) / f"pieces-{heard.hexdigest()[:32]}.npy"
     shape = (len(waves), settings.views, embedder.dim)

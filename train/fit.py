@@ -23,6 +23,9 @@ from train.traits import learn_traits
 
 CPU: Final = torch.device("cpu")
 
+VERSION: Final = 2
+"""Raised when the code changes what head or traits come of the same embeddings, here or in a callee."""
+
 STD_FLOOR: Final = 1e-4
 """Of the training set's standard deviation: a dimension that never moves must not explode."""
 
@@ -79,10 +82,11 @@ def fit_head(
         raise ConfigurationError(f"{len(train)} clips to train on, expected at least 2")
     seed_all(seed)
     head = Head(train.embeddings.shape[1], recipe)
+    views = train.views  # once: hundreds of megabytes
     if recipe.standardize:
-        _set_statistics(head, train.views)
+        _set_statistics(head, views)
     weights = np.ones(len(train), np.float32) if speech_s is None else speech_s
-    fitting = _Fitting(head.to(device), train, recipe, weights, seed)
+    fitting = _Fitting(head.to(device), train, views, recipe, weights, seed)
     history = [fitting.epoch(number, validation) for number in range(1, recipe.epochs + 1)]
     head.temperature.fill_(recipe.temperature)
     rounded(head)
@@ -99,13 +103,14 @@ class _Fitting:
         self,
         head: Head,
         train: Features,
+        views: npt.NDArray[np.float32],
         recipe: Recipe,
         speech_s: npt.NDArray[np.float32],
         seed: int,
     ) -> None:
         self.head, self.recipe = head, recipe
         device = head.mean.device
-        self.views = torch.from_numpy(train.views).to(device)
+        self.views = torch.from_numpy(views).to(device)
         emotions = torch.from_numpy(train.emotions).to(device)
         count = self.views.shape[1] if recipe.adapted else 0
         self.normal = [(self.views[:, view] - head.mean) / head.std for view in range(count)]

@@ -31,12 +31,15 @@ from train.corpora import Clip, emotions_of, load_ravdess, speakers_of
 from train.device import fastest
 from train.encoder import Embedder, load_whisper
 from train.evaluate import Figures, combined, figures, probabilities, result, summary
+from train.features import VERSION as FEATURES_VERSION
 from train.features import Features, extract, extract_pieces
 from train.files import write_json
+from train.fit import VERSION as FIT_VERSION
 from train.fit import Epoch, Fitted, fit_head
 from train.recipe import Recipe, recipe_from
 from train.splits import Protocol, Split, emobox_splits, everything, random_split
 from train.tune import KEPT, Lessons
+from train.tune import VERSION as TUNE_VERSION
 from train.tuned import tuned_encoder
 from train.waves import Waves, read_waves
 
@@ -195,7 +198,7 @@ def train_split(material: Material, split: Split, seed: int, folder: Path) -> Tr
         lessons = Lessons(waves, actors_of(train, waves))
         embedder = tuned_encoder(embedder, lessons, recipe, seed, folder, material.cache)
     embedder = embedder.to(device)
-    # What a tuned encoder says of its own training's pieces is hundreds of megabytes, made in a minute.
+    # What a tuned encoder says of its own training's pieces is hundreds of megabytes, made in minutes.
     shared = material.cache if recipe.tuning is None else None
     pieces = extract_pieces(waves, embedder, recipe, seed, shared)
     whole = extract(train, embedder, material.cache)
@@ -236,12 +239,12 @@ def _finished(material: Material, split: Split, folder: Path) -> Trained | None:
 
 
 def made_of(material: Material, split: Split) -> str:
-    """A digest of what a training comes from besides its recipe: Whisper, recordings, pieces' sound."""
-    parts = f"{PIECES_VERSION} {weights_sha256(material.embedder)} {_names(material, split).train}"
-    digest = hashlib.sha256(parts.encode())
-    for row in split.train:
-        digest.update(material.waves.recording(int(row)).numpy().tobytes())
-    return digest.hexdigest()
+    """A digest of what a training comes from besides its recipe: Whisper, recordings, the code."""
+    versions = (PIECES_VERSION, FEATURES_VERSION, TUNE_VERSION, FIT_VERSION)
+    names = _names(material, split).train
+    heard = material.waves[split.train].digest()
+    parts = f"{versions} {weights_sha256(material.embedder)} {names} {heard}"
+    return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def _names(material: Material, split: Split) -> ClipNames:

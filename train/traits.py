@@ -4,7 +4,7 @@ A linear discriminant analysis of the training clips, each normalised by its act
 directions in which emotions, and one emotion in different voices, differ most beside what differs
 between repetitions of one emotion by one voice, which has variance 1 there, but for the shrinkage.
 
-A window holds a part of what was said, so quiet pieces of the clips are learnt from too. A piece is no
+A window holds a part of what was said, so plain pieces of the clips are learnt from too. A piece is no
 new repetition of its clip: pieces of the first cut make voices of their own, those of the second others,
 and so on. Whole clips alone gave repetitions less variance than they have elsewhere: the traits had to
 be trusted half as much.
@@ -59,7 +59,7 @@ class _Repetitions:
 
 
 def learn_traits(
-    head: Head, train: Features, speech_s: npt.NDArray[np.float32], prior_s: float, quiet: int = 0
+    head: Head, train: Features, speech_s: npt.NDArray[np.float32], prior_s: float, plain: int = 0
 ) -> None:
     """Fills a head's projection, the emotions' traits and the voices' variance.
 
@@ -70,17 +70,19 @@ def learn_traits(
         train: the clips it was fitted to.
         speech_s: seconds of speech in each: float32 [clips].
         prior_s: seconds that the corpus's statistics weigh.
-        quiet: so many of each clip's pieces, the first ones, are learnt from too.
+        plain: so many of each clip's pieces, the first ones, are learnt from too.
     """
     count = head.projection.shape[1]
     if not count:
         return
-    learnt = _repetitions(head, train, speech_s, prior_s, quiet)
-    found = len(learnt.rows) - len(learnt.groups)
+    groups = _groups(train)
+    found = len(train) - len(groups)
+    learnt = _repetitions(head, train, speech_s, prior_s, plain, groups)
     size = min(COMPONENTS, *learnt.rows.shape)
     if found < 2 * count or size < count:
         _log.warning("no traits: %d repetitions of an emotion by a voice are too few", found)
         return
+    # An exact one takes ten times as long, and differs in components of little variance.
     pca = PCA(size, svd_solver="randomized", random_state=0)
     axes = pca.fit(learnt.rows).components_.T
     components = (learnt.rows @ axes).astype(np.float64)
@@ -95,10 +97,16 @@ def learn_traits(
 
 
 def _repetitions(
-    head: Head, train: Features, speech_s: npt.NDArray[np.float32], prior_s: float, quiet: int
+    head: Head,
+    train: Features,
+    speech_s: npt.NDArray[np.float32],
+    prior_s: float,
+    plain: int,
+    groups: list[npt.NDArray[np.int64]],
 ) -> _Repetitions:
-    views = np.moveaxis(train.views[:, : 1 + quiet], 1, 0)
-    groups = _groups(train)
+    """The clips and their plain pieces; in a voice's statistics a piece weighs what its clip does."""
+    pieces = () if train.pieces is None else np.moveaxis(train.pieces[:, :plain], 1, 0)
+    views = [train.embeddings, *pieces]
     return _Repetitions(
         np.concatenate([_adapted(head, v, train.actors, speech_s, prior_s) for v in views]),
         np.tile(train.emotions, len(views)),

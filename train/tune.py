@@ -24,10 +24,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from emotion.errors import ConfigurationError
 from emotion.progress import track
-from train.augment import PIECES_VERSION, Pieces, masked
+from train.augment import Pieces, masked
 from train.baselines import Actors
-from train.checkpoint import rounded, weights_sha256
+from train.checkpoint import rounded
 from train.encoder import Embedder
+from train.features import configuration
 from train.files import write
 from train.fit import STD_FLOOR, class_weights
 from train.frontend import SAMPLE_RATE
@@ -94,22 +95,39 @@ def tune(embedder: Embedder, lessons: Lessons, recipe: Recipe, seed: int, folder
 
 
 def identity(embedder: Embedder, lessons: Lessons, recipe: Recipe, seed: int) -> str:
-    """A digest of all that decides what a tuning's weights come to be."""
+    """A digest of all that decides what a tuning's weights come to be.
+
+    Of the same machine and libraries, that is: others round otherwise (`seed.py`).
+
+    Args:
+        embedder: what it begins with.
+        lessons: the training clips; nothing else in the corpus counts.
+        recipe: how; what only the head learns by does not count.
+        seed: of everything random.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     waves, actors = lessons.waves, lessons.actors
-    # Devices draw other random numbers.
-    chance = (VERSION, PIECES_VERSION, seed, waves.device.type)
-    what = (chance, weights_sha256(embedder), without_head(recipe))
+    encoder = configuration(embedder, recipe.audio_backend)
+    chance = Pieces.chance(seed, waves.device)
+    what = (VERSION, chance, encoder, waves.digest(), without_head(recipe))
     digest = hashlib.sha256(repr(what).encode())
-    parts = (waves.samples, waves.starts, waves.lengths, waves.speech, actors.emotions)
-    for part in (*parts, actors.actors, actors.seconds):
+    for part in (actors.emotions, actors.actors, actors.seconds):
         digest.update(part.cpu().numpy().tobytes())
     return digest.hexdigest()[:32]
 
 
 def without_head(recipe: Recipe) -> Recipe:
-    """A recipe with all that tuning does not read set to one value.
+    """A recipe with all that tuning does not read set to one value, whatever value that is.
 
     What is not named here counts: a field that is new tunes anew, whoever reads it.
+
+    Args:
+        recipe: any.
+
+    Returns:
+        Only good for being compared.
     """
     augment = recipe.augment and msgspec.structs.replace(
         recipe.augment, plain_views=0, spoken_views=0, varied_views=0

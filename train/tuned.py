@@ -7,12 +7,17 @@ by is not among it: recipes that differ in nothing else share encoders.
 import copy
 import logging
 from pathlib import Path
+from typing import Final
 
 from emotion.errors import ModelError, ModelNotFoundError
-from train.checkpoint import load_encoder, save_encoder
+from train.checkpoint import load_encoder, save_encoder, weights_sha256
 from train.encoder import Embedder
+from train.files import write
 from train.recipe import Recipe
 from train.tune import Lessons, identity, tune
+
+DIGEST: Final = "encoder.sha256"
+"""The file's name, beside the encoder's: of its weights, written once they are."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,16 +49,21 @@ def tuned_encoder(
         return kept
     tuned = tune(embedder, lessons, recipe, seed, folder)
     save_encoder(entry, tuned)
+    digest = weights_sha256(tuned)
+    write(entry / DIGEST, lambda path: path.write_text(digest, encoding="ascii"))
     return tuned
 
 
 def _cached(entry: Path, embedder: Embedder) -> Embedder | None:
     kept = copy.deepcopy(embedder).cpu()
     try:
+        expected = (entry / DIGEST).read_text(encoding="ascii")
         load_encoder(entry, kept)
-    except ModelNotFoundError:
-        return None
-    except ModelError as error:
-        _log.warning("damaged cache entry, tuning again: %s", error)
+    except (FileNotFoundError, ModelNotFoundError):
+        return None  # or half written
+    except (OSError, ValueError, ModelError):
+        expected = None
+    if expected is None or weights_sha256(kept) != expected:
+        _log.warning("%s: damaged cache entry, tuning again", entry)
         return None
     return kept.eval().requires_grad_(False)

@@ -1,5 +1,6 @@
 """Recordings in memory, so that pieces of many of them can be cut at once, on whatever device."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -56,6 +57,15 @@ class Waves:
     def device(self) -> torch.device:
         """Where they are."""
         return self.samples.device
+
+    def digest(self) -> str:
+        """Of the recordings' samples, and of where speech lies in them; of no other recording's."""
+        samples = self.samples.cpu().numpy()
+        digest = hashlib.sha256(self.lengths.cpu().numpy().tobytes())
+        digest.update(self.speech.cpu().numpy().tobytes())
+        for start, length in zip(self.starts.tolist(), self.lengths.tolist(), strict=True):
+            digest.update(samples[start : start + length].tobytes())
+        return digest.hexdigest()
 
     def to(self, device: torch.device) -> "Waves":
         """A copy on another device."""

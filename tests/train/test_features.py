@@ -12,9 +12,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from torch import Tensor
 
 from emotion.errors import CorpusError
+from train import features
 from train.audio import read_mono
+from train.augment import Pieces
 from train.corpora import Clip, load_ravdess
 from train.encoder import Embedder, load_whisper
 from train.features import Features, configuration, default_cache, extract, extract_pieces
@@ -213,6 +216,40 @@ def test_quiet_pieces_at_another_speed_are_asked_for_by_number(
     assert found[0] is not None and found[1] is not None
     assert found[0].shape == found[1].shape == (4, 2, embedder.dim)
     assert not np.array_equal(found[0], found[1])
+
+
+def test_plain_pieces_come_first_then_spoken_then_varied_ones(
+    corpus: Path, whisper: Path, tuned: Recipe, tmp_path: Path
+) -> None:
+    _, waves = read_waves(load_ravdess(corpus)[:4])
+    embedder = Embedder(load_whisper(str(whisper)), tuned).eval()
+    assert tuned.augment is not None
+    asked: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        for kind in ("plain", "spoken", "varied"):
+
+            def cut(pieces: Pieces, rows: Tensor, samples: int, kind: str = kind) -> Tensor:
+                asked.append(kind)
+                return pieces.cut(rows, samples)
+
+            patched.setattr(Pieces, kind, cut)
+        augment = msgspec.structs.replace(
+            tuned.augment, plain_views=2, spoken_views=1, varied_views=2
+        )
+        extract_pieces(waves, embedder, msgspec.structs.replace(tuned, augment=augment), 1, None)
+    assert asked == ["plain", "plain", "spoken", "varied", "varied"]
+
+
+def test_another_recording_of_the_corpus_leaves_the_pieces_in_the_cache(
+    corpus: Path, whisper: Path, tuned: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, waves = read_waves(load_ravdess(corpus)[:6])
+    embedder = Embedder(load_whisper(str(whisper)), tuned).eval()
+    first = extract_pieces(waves[np.arange(4)], embedder, tuned, 1, tmp_path)
+    monkeypatch.setattr(features, "_pieces", None)
+    waves.samples[waves.starts[5] :] = 0
+    again = extract_pieces(waves[np.arange(4)], embedder, tuned, 1, tmp_path)
+    assert first is not None and again is not None and np.array_equal(first, again)
 
 
 def test_a_recipe_without_pieces_cuts_none(

@@ -4,18 +4,21 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor
 
 from emotion.errors import ConfigurationError
+from train import fit
 from train.corpora import Clip, load_ravdess
 from train.encoder import Embedder, load_whisper
 from train.evaluate import figures, probabilities
 from train.features import Features, extract
 from train.fit import batches, class_weights, fit_head
 from train.head import Head
-from train.recipe import Recipe, load_recipe
+from train.recipe import Augment, Recipe, load_recipe
 from train.splits import random_split
 
 
@@ -45,6 +48,40 @@ def test_the_published_head_is_bit_identical_twice_too(features: Features) -> No
     train, test = features[split.train], features[split.test]
     first, second = (fit_head(train, recipe, 42, test).head.state_dict() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_traits_are_learnt_from_plain_pieces_and_from_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fit, "_set_statistics", lambda *_: None)  # they are of all pieces
+    random = np.random.default_rng(0)
+    clips = tuple(
+        Clip(Path(f"{voice}-{emotion}-{take}.wav"), emotion, voice, "speech")
+        for voice in range(6)
+        for emotion in range(8)
+        for take in range(4)
+    )
+    whole, plain, varied = (
+        random.normal(size=(len(clips), 12)).astype(np.float32) for _ in range(3)
+    )
+    recipe = Recipe(
+        name="small",
+        hidden=(8,),
+        batch_norm=(True,),
+        dropout=(0.0,),
+        epochs=1,
+        traits=4,
+        augment=Augment(plain_views=1, varied_views=1),
+    )
+
+    def projection(*pieces: npt.NDArray[np.float32]) -> Tensor:
+        learnt = Features(clips, whole, np.stack(pieces, axis=1))
+        return fit_head(learnt, recipe, 1).head.projection
+
+    before = projection(plain, varied)
+    assert before.any()
+    assert torch.equal(before, projection(plain, 2 * varied))
+    assert not torch.equal(before, projection(2 * plain + whole, varied))
 
 
 def test_another_seed_gives_other_weights(features: Features, recipe: Recipe) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from emotion.labels import EMOTIONS
-from train import runs
+from train import runs, tune
 from train.__main__ import main
 from train.checkpoint import load_checkpoint, load_clip_names, weights_sha256
 from train.recipe import Recipe
@@ -153,6 +153,49 @@ def test_a_tuned_recipe_stores_an_encoder_with_each_model(
     digests = {weights_sha256(load_checkpoint(folder).embedder) for folder in folders}
     assert len(digests) == 2
     assert not (tmp_path / "encoder.safetensors").exists()
+
+
+def test_another_head_of_a_tuned_recipe_takes_the_encoders_that_are_there(
+    program: Run,
+    options: list[object],
+    tuned: Recipe,
+    as_toml: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = ("--folds", "random", "--seeds", "1", "--out")
+    options[1] = file = tmp_path / "tuned.toml"
+    file.write_text(as_toml(tuned))
+    assert program("crossval", *options, *arguments, tmp_path / "first") == 0
+    monkeypatch.setattr(tune._Run, "one_epoch", None)
+    assert program("crossval", *options, *arguments, tmp_path / "again") == 0
+    file.write_text(as_toml(msgspec.structs.replace(tuned, epochs=2)))
+    assert program("crossval", *options, *arguments, tmp_path / "other") == 0
+    first, again, other = (
+        load_checkpoint(tmp_path / name / "seed-3") for name in ("first", "again", "other")
+    )
+    assert weights_sha256(first.embedder) == weights_sha256(other.embedder)
+    assert weights_sha256(first.head) == weights_sha256(again.head) != weights_sha256(other.head)
+
+
+def test_runs_of_other_training_code_are_trained_anew(
+    program: Run, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("crossval", *options, "--folds", "random", "--seeds", "1", "--out", tmp_path)
+    assert program(*arguments) == 0
+    trained = []
+
+    def counted(material: Material, split: Split, seed: int, folder: Path) -> Trained:
+        trained.append(split.name)
+        return train_split(material, split, seed, folder)
+
+    monkeypatch.setattr(runs, "train_split", counted)
+    assert program(*arguments) == 0
+    assert not trained
+    for name in ("PIECES_VERSION", "FEATURES_VERSION", "TUNE_VERSION", "FIT_VERSION"):
+        monkeypatch.setattr(runs, name, 99)
+        assert program(*arguments) == 0
+    assert trained == ["seed-3"] * 4
 
 
 def test_a_used_folder_is_trained_over_whatever_lay_there(

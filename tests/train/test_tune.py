@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from emotion.errors import ConfigurationError
+from train import augment
 from train import tune as tuning
 from train.encoder import Embedder, load_whisper
 from train.recipe import Recipe, Tuning
 from train.tune import Lessons, identity, tune, without_head
+from train.waves import Waves
 
 
 def _embedder(whisper: Path, recipe: Recipe) -> Embedder:
@@ -157,25 +159,49 @@ def test_the_teacher_hears_every_frame_of_the_quiet_piece(
     assert not torch.equal(spoken, heard)
 
 
-def test_other_recordings_of_the_same_length_are_another_run(
-    whisper: Path, tuned: Recipe, lessons: Lessons
+def test_whatever_else_is_learnt_from_is_another_tuning(
+    whisper: Path, tuned: Recipe, lessons: Lessons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waves = dataclasses.replace(lessons.waves, samples=lessons.waves.samples.flip(0))
-    others = Lessons(waves, lessons.actors)
-    keys = {identity(_embedder(whisper, tuned), each, tuned, 1) for each in (lessons, others)}
-    assert len(keys) == 2
+    waves, actors = lessons.waves, lessons.actors
+    others = [
+        dataclasses.replace(waves, samples=waves.samples.flip(0)),
+        dataclasses.replace(waves, starts=waves.starts.flip(0)),
+        dataclasses.replace(waves, lengths=waves.lengths - 1),
+        dataclasses.replace(waves, speech=waves.speech - 1),
+        dataclasses.replace(actors, emotions=actors.emotions.flip(0)),
+        dataclasses.replace(actors, actors=actors.actors.flip(0)),
+        dataclasses.replace(actors, seconds=actors.seconds * 2),
+    ]
+    learnt = [lessons]
+    for each in others:
+        learnt.append(Lessons(each, actors) if isinstance(each, Waves) else Lessons(waves, each))
+    before = _embedder(whisper, tuned)
+    keys = {identity(before, each, tuned, 1) for each in learnt}
+    keys.add(identity(before, lessons, tuned, 2))
+    other = copy.deepcopy(before)
+    with torch.no_grad():
+        other.conv1.weight[0] += 1
+    keys.add(identity(other, lessons, tuned, 1))
+    attending = copy.deepcopy(before)
+    attending.config.encoder_attention_heads = 4
+    keys.add(identity(attending, lessons, tuned, 1))
+    monkeypatch.setattr(tuning, "VERSION", tuning.VERSION + 1)
+    keys.add(identity(before, lessons, tuned, 1))
+    monkeypatch.setattr(augment, "PIECES_VERSION", augment.PIECES_VERSION + 1)
+    keys.add(identity(before, lessons, tuned, 1))
+    assert len(keys) == 8 + 5
 
 
 def test_what_only_the_head_learns_by_changes_neither_the_weights_nor_their_digest(
     whisper: Path, tuned: Recipe, lessons: Lessons, tmp_path: Path
 ) -> None:
-    augment = tuned.augment
-    assert augment is not None
+    pieces = tuned.augment
+    assert pieces is not None
     other = msgspec.structs.replace(
         tuned,
         name="other",
         whisper="of-the-same-weights",
-        augment=msgspec.structs.replace(augment, plain_views=7, spoken_views=2, varied_views=0),
+        augment=msgspec.structs.replace(pieces, plain_views=7, spoken_views=2, varied_views=0),
         adapted=0.9,
         traits=4,
         trust=0.5,
@@ -199,8 +225,33 @@ def test_what_only_the_head_learns_by_changes_neither_the_weights_nor_their_dige
     assert _same(*both)
 
 
+def test_every_setting_of_pieces_and_tuning_is_another_tuning(
+    whisper: Path, tuned: Recipe, lessons: Lessons
+) -> None:
+    before = _embedder(whisper, tuned)
+    here = identity(before, lessons, tuned, 1)
+    head_alone = {"plain_views", "spoken_views", "varied_views"}
+    for room in ("augment", "tuning"):
+        settings = getattr(tuned, room)
+        for field in settings.__struct_fields__:
+            value = getattr(settings, field)
+            # Halves stay within every field's limits.
+            other = tuple(v + 0.01 for v in value) if isinstance(value, tuple) else value / 2 + 0.01
+            changed = msgspec.structs.replace(settings, **{field: other})
+            there = identity(before, lessons, msgspec.structs.replace(tuned, **{room: changed}), 1)
+            assert (there == here) == (field in head_alone), field
+
+
 @pytest.mark.parametrize(
-    "changes", [{"hidden": (8,)}, {"label_smoothing": 0.2}, {"prior_s": 9.0}, {"merge": (2, 1)}]
+    "changes",
+    [
+        {"hidden": (8,)},
+        {"label_smoothing": 0.2},
+        {"prior_s": 9.0},
+        {"merge": (2, 1)},
+        {"class_weights": False},
+        {"attention": True},
+    ],
 )
 def test_what_tuning_reads_is_another_tuning(
     whisper: Path, tuned: Recipe, lessons: Lessons, changes: dict[str, Any]

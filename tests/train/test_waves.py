@@ -1,5 +1,6 @@
 """Recordings in memory: what is cut out of them is what was recorded."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,17 @@ def test_some_of_the_recordings_are_still_the_same(waves: Waves) -> None:
     some = waves[np.array([2, 0])]
     assert len(some) == 2
     assert torch.equal(some.recording(0), waves.recording(2))
+
+
+def test_a_digest_is_of_the_recordings_there_and_of_no_other(waves: Waves) -> None:
+    waves = dataclasses.replace(waves, samples=waves.samples.clone())
+    some = waves[np.array([1])]
+    before = waves.digest(), some.digest()
+    assert some.digest() != waves[np.array([0])].digest()
+    waves.samples[0] += 1
+    assert waves.digest() != before[0] and some.digest() == before[1]
+    other = dataclasses.replace(some, speech=some.speech + 1)
+    assert other.digest() != before[1]
 
 
 def test_speech_lies_between_the_loud_frames() -> None:
