@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from emotion.adapt import Baseline
+from emotion.adapt import Baseline, Statistics
 from emotion.audio import Pcm, from_pcm
 from emotion.contract import SAMPLE_RATE, Contract, from_metadata
 from emotion.errors import AudioError, ContractError, DeviceError, ModelError, ModelNotFoundError
@@ -148,8 +148,8 @@ class Engine:
         )
         return outputs[0][0], outputs[1][0]
 
-    def classify(self, embedding: Vector, baseline: Baseline) -> tuple[Vector, Vector]:
-        """What the classifier says of an embedding float32 [D], normalised by `baseline`.
+    def classify(self, embedding: Vector, voice: Statistics) -> tuple[Vector, Vector]:
+        """What the classifier says of an embedding float32 [D], normalised by a voice's statistics.
 
         Returns:
             probabilities float32 [8] and traits float32 [K], empty where the model gives none.
@@ -159,8 +159,9 @@ class Engine:
         """
         if self._classifier is None:
             raise ModelError("this model has no classifier.onnx: adaptation is not possible")
-        feeds = {"embedding": embedding, "mean": baseline.mean, "inv_std": baseline.inv_std}
-        names = ["probabilities"] if baseline.prototypes is None else ["probabilities", "traits"]
+        feeds = {"embedding": embedding, "mean": voice.mean, "inv_std": voice.inv_std}
+        gives_traits = self._prior is not None and self._prior.prototypes is not None
+        names = ["probabilities", "traits"] if gives_traits else ["probabilities"]
         outputs = self._classifier.run(
             names, {name: value[np.newaxis] for name, value in feeds.items()}
         )
@@ -179,9 +180,12 @@ class Engine:
         if baseline is not None and np.isfinite(embedding).all():
             speech_s = _new_speech_s(window, track)
             baseline = baseline.including(embedding, speech_s)
-            probabilities, traits = self.classify(embedding, baseline)
+            probabilities, traits = self.classify(embedding, baseline.channel)
+            strangers = None
+            if baseline.suspicion:
+                strangers, _ = self.classify(embedding, baseline.since)
             probabilities, baseline = baseline.judged(
-                window.start, window.end, probabilities, traits, speech_s
+                window.start, window.end, probabilities, traits, speech_s, strangers
             )
         return Judgement(ratio, probabilities, track, baseline)
 

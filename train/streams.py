@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from emotion.adapt import Baseline
+from emotion.adapt import Baseline, Statistics
 from emotion.labels import EMOTIONS
 from train.head import Head
 
@@ -159,19 +159,30 @@ def _adapted(
     head: Head, embeddings: Tensor, speech_s: npt.NDArray[np.float64], heard: Sequence[Baseline]
 ) -> npt.NDArray[np.float32]:
     """float32 [n, 8]: the classifier over the whole stream at once, then the prototypes clip by clip."""
-    mean, inv_std = (
-        torch.from_numpy(np.stack(rows))
-        for rows in ([b.mean for b in heard], [b.inv_std for b in heard])
-    )
-    probabilities = head(embeddings, mean, inv_std).softmax(dim=1).numpy()
-    traits = head.traits(embeddings, mean, inv_std).numpy()
+    probabilities, traits = _classified(head, embeddings, [b.channel for b in heard])
+    strangers, _ = _classified(head, embeddings, [b.since for b in heard])
     known, said = heard[0], []
     for place, baseline in enumerate(heard):
         # Another voice was noticed: the statistics began anew, and so do the prototypes.
         anew = place > 0 and baseline.prototypes is not heard[place - 1].prototypes
         known = replace(baseline, prototypes=baseline.prototypes if anew else known.prototypes)
         row, known = known.judged(
-            place, place + 1, probabilities[place], traits[place], float(speech_s[place])
+            place,
+            place + 1,
+            probabilities[place],
+            traits[place],
+            float(speech_s[place]),
+            strangers[place],
         )
         said.append(row)
     return np.stack(said)
+
+
+def _classified(
+    head: Head, embeddings: Tensor, voices: Sequence[Statistics]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Probabilities and traits, each row normalised by its own statistics."""
+    mean = torch.from_numpy(np.stack([voice.mean for voice in voices]))
+    inv_std = torch.from_numpy(np.stack([voice.inv_std for voice in voices]))
+    probabilities = head(embeddings, mean, inv_std).softmax(dim=1)
+    return probabilities.numpy(), head.traits(embeddings, mean, inv_std).numpy()

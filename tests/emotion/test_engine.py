@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from emotion.adapt import Statistics
 from emotion.contract import pack
 from emotion.engine import Window, load_engine
 from emotion.errors import (
@@ -125,7 +126,7 @@ def test_a_model_without_a_classifier_does_not_adapt(tmp_path):
     engine = load_engine(write_model(tmp_path, classifier=False))
     assert not engine.adaptable
     with pytest.raises(ModelError, match=r"no classifier\.onnx"):
-        engine.classify(MEAN, engine.prior())
+        engine.classify(MEAN, Statistics(MEAN, MEAN, 1.0))
 
 
 def test_a_model_that_says_so_does_not_adapt(tmp_path):
@@ -197,7 +198,7 @@ def test_a_window_within_the_bounds_gives_probabilities_and_an_embedding(engine,
 
 def test_the_classifier_with_the_prior_gives_what_the_monitor_gives(engine):
     probabilities, embedding = engine.run(restless(3)[:, 0])
-    found, _ = engine.classify(embedding, engine.prior())
+    found, _ = engine.classify(embedding, engine.prior().channel)
     assert found == pytest.approx(probabilities, abs=1e-5)
 
 
@@ -237,8 +238,23 @@ def test_adaptation_includes_the_window_that_is_judged(engine):
     judgement = engine.judge(window)
     _, embedding = engine.run(window.pcm.astype(np.float32) / 32_768)
     expected = engine.prior().including(embedding, 3.0)
-    assert np.array_equal(judgement.baseline.mean, expected.mean)
-    assert np.array_equal(judgement.probabilities, engine.classify(embedding, expected)[0])
+    assert np.array_equal(judgement.baseline.channel.mean, expected.channel.mean)
+    assert np.array_equal(judgement.probabilities, engine.classify(embedding, expected.channel)[0])
+
+
+def test_a_window_that_may_be_a_strangers_is_judged_as_both(engine):
+    prior = engine.prior()
+    elsewhere = replace(prior.channel, mean=prior.channel.mean + 3, weight_s=60.0)
+    known = replace(prior, channel=elsewhere, since=prior.corpus, doubt_s=1.5, prototypes=None)
+    window = window_of(speech_like(1), baseline=known)
+    judgement = engine.judge(window)
+    _, embedding = engine.run(window.pcm.astype(np.float32) / 32_768)
+    voices = judgement.baseline.channel, judgement.baseline.since
+    own, strangers = (engine.classify(embedding, voice)[0] for voice in voices)
+    assert np.abs(own - strangers).max() > 0.01
+    share = judgement.baseline.suspicion
+    assert 0 < share < 1
+    assert judgement.probabilities == pytest.approx((1 - share) * own + share * strangers)
 
 
 def test_a_window_is_judged_by_prototypes_of_those_that_ended_before_it(engine):
@@ -302,7 +318,7 @@ def test_the_embedded_model_where_it_is_there_can_be_loaded():
     for length in (8_000, 48_000, 160_000):  # half a second to the longest window
         probabilities, embedding = engine.run(speech_like(length / 16_000))
         assert probabilities.sum() == pytest.approx(1, abs=1e-3)
-        found, _ = engine.classify(embedding, engine.prior())
+        found, _ = engine.classify(embedding, engine.prior().channel)
         assert np.abs(found - probabilities).max() < 0.02
 
 

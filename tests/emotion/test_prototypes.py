@@ -1,5 +1,7 @@
 """Prototypes: nothing before anything was heard, the model's own mathematics after, no window twice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
@@ -102,6 +104,16 @@ def test_another_voice_starts_with_prototypes_of_its_own(voices: Voices) -> None
         lessons.append(float(baseline.prototypes.counts.sum()))
     assert lessons[29] == pytest.approx(29, rel=0.01)
     assert min(lessons[30:]) < 1 and lessons[-1] < 29
+
+
+def test_what_may_be_a_strangers_teaches_what_it_was_taken_for(voices: Voices) -> None:
+    mean, std = np.zeros(64, np.float32), np.ones(64, np.float32)
+    known = replace(Baseline.prior(mean, std, 6.0, voices=voices), doubt_s=1.0)
+    traits = np.ones(K, np.float32)
+    said, known = known.judged(0, 1, _sure(0), traits, UTTERANCE_S, _sure(1))
+    assert said == pytest.approx(_sure(0) * 2 / 3 + _sure(1) / 3)
+    assert known.prototypes is not None
+    assert known.prototypes.before(1).counts == pytest.approx(said)
 
 
 def test_a_model_without_traits_judges_as_its_classifier_does() -> None:

@@ -55,8 +55,8 @@ def test_the_statistics_are_those_of_a_session(actors: Actors) -> None:
         baseline = Baseline.prior(np.zeros(6, np.float32), np.ones(6, np.float32), 6.0)
         for heard in [*sets[row].nonzero().flatten().tolist(), row]:
             baseline = baseline.including(others[heard].numpy(), float(actors.seconds[heard]))
-        np.testing.assert_allclose(mean[row], baseline.mean, atol=1e-5)
-        np.testing.assert_allclose(1 / std[row], baseline.inv_std, rtol=1e-4)
+        np.testing.assert_allclose(mean[row], baseline.channel.mean, atol=1e-5)
+        np.testing.assert_allclose(1 / std[row], baseline.channel.inv_std, rtol=1e-4)
 
 
 def test_a_variance_never_vanishes(actors: Actors) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from emotion.adapt import Baseline
+from emotion.adapt import Baseline, Statistics
 from train.head import Head
 from train.recipe import Recipe
 from train.streams import (
@@ -34,6 +34,14 @@ def head(recipe: Recipe) -> Head:
 
 def prior(head: Head) -> Baseline:
     return Baseline.prior(head.mean.numpy(), head.std.numpy(), 6.0)
+
+
+def _classified(
+    head: Head, embedding: np.ndarray[tuple[int], np.dtype[np.float32]], known: Statistics
+) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    statistics = torch.from_numpy(known.mean), torch.from_numpy(known.inv_std)
+    with torch.inference_mode():
+        return head(torch.from_numpy(embedding[np.newaxis]), *statistics).softmax(dim=1).numpy()[0]
 
 
 def voice(seed: int, clips: int = 60) -> Voice:
@@ -76,10 +84,31 @@ def test_each_clip_is_judged_by_the_statistics_that_include_it_and_none_that_fol
             : place + 1
         ]:
             baseline = baseline.including(embedding, float(seconds))
-        statistics = torch.from_numpy(baseline.mean), torch.from_numpy(baseline.inv_std)
-        with torch.inference_mode():
-            logits = head(torch.from_numpy(stream.embeddings[place : place + 1]), *statistics)
-        assert said[place] == pytest.approx(logits.softmax(dim=1).numpy()[0], abs=1e-6)
+        own, strangers = (
+            _classified(head, stream.embeddings[place], each)
+            for each in (baseline.channel, baseline.since)
+        )
+        share = baseline.suspicion
+        assert said[place] == pytest.approx((1 - share) * own + share * strangers, abs=1e-6)
+
+
+def test_a_clip_that_may_be_a_strangers_is_judged_as_both(head: Head) -> None:
+    stream = voice(2, 30)
+    stream.embeddings[20:] -= 6
+    said = answers(head, [stream], prior(head)).probabilities
+    baseline, seen = prior(head), []
+    for place, (embedding, seconds) in enumerate(
+        zip(stream.embeddings, stream.speech_s, strict=True)
+    ):
+        baseline = baseline.including(embedding, float(seconds))
+        if 0.1 < baseline.suspicion < 0.9:
+            own, strangers = (
+                _classified(head, embedding, each) for each in (baseline.channel, baseline.since)
+            )
+            seen.append(np.abs(own - strangers).max())
+            share = baseline.suspicion
+            assert said[place] == pytest.approx((1 - share) * own + share * strangers, abs=1e-6)
+    assert max(seen) > 0.01
 
 
 def test_every_stream_starts_from_the_prior(head: Head) -> None:
