@@ -21,6 +21,9 @@ from train.streams import SETTLED
 UNSEEN: Final = "unseen actors, EmoBox folds, speech"
 RANDOM: Final = "random 80/20 of every clip, actors on both sides"
 
+FIRST_CLIPS: Final = 10
+"""Of a second speaker: until the change is noticed, and a while after."""
+
 CHANCE_DRAWS: Final = 50
 DIGITS: Final = 9
 """Figures are compared to so many: 0.9 - 0.85 is more than 0.05 in floating point."""
@@ -91,7 +94,8 @@ def rows(
     clean = _over(folds, lambda fold: fold.figures()["ua"])
     table = [_row("UA, whole clips, no adaptation", clean, 0.79, 0.85)]
     if folds[0].streams:
-        table += [_balanced(folds), _neutral_heavy(folds), _second_speaker(folds)]
+        table += [_balanced(folds), _neutral_heavy(folds)]
+        table += [_second_speaker(folds, clips) for clips in (FIRST_CLIPS, None)]
     table += [_windows(folds, clean), _condition(folds, clean, "telephone", 0.03, 0.01)]
     for kind in NOISES:
         for snr_db in SNRS_DB:
@@ -179,16 +183,23 @@ def _neutral_heavy(folds: Sequence[Measured]) -> Row:
     return _row(figure, values, 0.0, 0.05, gain, "over unadapted", note=note)
 
 
-def _second_speaker(folds: Sequence[Measured]) -> Row:
+def _second_speaker(folds: Sequence[Measured], clips: int | None) -> Row:
+    """Of all that the second one says, or of so many clips."""
+
     def second(way: str) -> list[float]:
-        said = [fold.hand_over[way] for fold in folds]
-        return [each[each.position > each.position.max() // 2].ua() for each in said]
+        found = []
+        for fold in folds:
+            said = fold.hand_over[way]
+            place = said.position - (said.position.max() // 2 + 1)
+            found.append(said[(place >= 0) & (place < (clips or len(place)))].ua())
+        return found
 
     values = second(AS_SERVED)
     others = {way: float(np.mean(second(way))) for way in folds[0].hand_over if way != AS_SERVED}
     gain = float(np.mean(values)) - others["unadapted"]
     note = "; ".join(f"{way} {100 * ua:.1f}" for way, ua in others.items())
-    figure = "UA, causal adaptation, second speaker of a call, all positions"
+    part = "all positions" if clips is None else f"first {clips} clips"
+    figure = f"UA, causal adaptation, second speaker of a call, {part}"
     return _row(figure, values, 0.0, 0.05, gain, "over unadapted", note=note)
 
 

@@ -70,7 +70,7 @@ def find(part: str, found: dict[str, Row]) -> Row:
 
 def test_there_is_a_row_for_every_figure_and_only_the_random_split_shares_actors() -> None:
     found = table()
-    assert len(found) == 4 + 1 + 1 + 1 + 6 + 2
+    assert len(found) == 5 + 1 + 1 + 1 + 6 + 2
     shared = [row.figure for row in found.values() if row.protocol != UNSEEN]
     assert shared == ["accuracy, random split, no adaptation"]
     assert find("random", found).protocol == RANDOM
@@ -119,6 +119,15 @@ def test_a_balanced_stream_counts_from_the_21st_clip_on() -> None:
     # Of each class's ten answers, the first nine are right; those at places 10 to 18 do not count.
     assert row.value == pytest.approx(0.8)
     assert "unadapted 40.0; all positions 90.0" in row.note
+
+
+def test_a_second_speakers_first_clips_have_a_row_of_their_own() -> None:
+    found = table()
+    # Answers stand at 10, 12, ... 28; the second speaker's begin behind 14. Eight of ten are right as
+    # served, the first ones, and seven without adaptation.
+    first, everything = (find(part, found) for part in ("first 10 clips", "call, all positions"))
+    assert (first.value, first.judged) == pytest.approx((5 / 5, 5 / 5 - 4 / 5))
+    assert (everything.value, everything.judged) == pytest.approx((5 / 7, 5 / 7 - 4 / 7))
 
 
 def test_the_calibration_error_of_all_clips_stands_beside_the_folds_own() -> None:
