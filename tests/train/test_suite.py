@@ -95,7 +95,7 @@ def test_one_command_writes_every_row_what_is_behind_it_and_plots(evaluation: Ev
     assert (report["protocol"], report["adaptation"], report["n"]) == ("emobox", "none", 96)
     folds = json.loads((run / "emobox" / "crossval.json").read_text())
     assert report["ua"] == report["rows"][0]["value"] == pytest.approx(folds["ua"])
-    assert len(report["rows"]) == 15
+    assert len(report["rows"]) == 16
     assert [row["figure"] for row in report["rows"] if row["protocol"] != UNSEEN] == [
         "accuracy, random split, no adaptation"
     ]
