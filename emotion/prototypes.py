@@ -11,6 +11,11 @@ does. Before anything was heard the correction is exactly nothing.
 
 A window that overlaps the one before shares most of its sound, so what a window taught counts only for
 windows that begin after it has ended.
+
+Another person's windows are explained worse by the prototypes than by the corpus, whatever the emotion
+is. How likely it is that the same voice still speaks is followed window by window, as in change-point
+detection (Adams and MacKay 2007, arXiv 0710.3742, with two hypotheses); what prototypes say counts by as
+much, and where it gets unlikely the channel starts afresh (`adapt.py`).
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +29,11 @@ Vector = npt.NDArray[np.float32]
 UTTERANCE_S: Final = 2.0
 """Seconds of speech that count as one repetition: a clip of RAVDESS, which the variances come from."""
 
+CHANGE: Final = 0.05
+"""Probability that another voice takes over between two utterances, before anything is known.
+0.01 to 0.05 did about as well (docs/results)."""
+
+MOST_EVIDENCE: Final = 50.0  # nats from one window: more would overflow, and says no more
 LEAST: Final = 1e-7  # of a probability, before its logarithm
 
 
@@ -60,12 +70,14 @@ class Prototypes:
         counts: repetitions of each emotion: float32 [8].
         sums: of their traits' distances from the corpus's means: float32 [8, K].
         fresh: lessons that do not count yet.
+        same: probability that who speaks now is the voice that they are of.
     """
 
     voices: Voices
     counts: Vector
     sums: Vector
     fresh: tuple[_Lesson, ...] = ()
+    same: float = 1.0
 
     @classmethod
     def none(cls, voices: Voices) -> "Prototypes":
@@ -84,8 +96,26 @@ class Prototypes:
             sums += lesson.shares[:, np.newaxis] * (lesson.traits - self.voices.means)
         return replace(self, counts=counts, sums=sums, fresh=self.fresh[len(due) :])
 
+    def recognising(self, probabilities: Vector, traits: Vector, speech_s: float) -> "Prototypes":
+        """With how likely the same voice is after one more window.
+
+        Args:
+            probabilities: the classifier's: float32 [8].
+            traits: float32 [K].
+            speech_s: seconds of speech in the window that were not counted before.
+        """
+        if speech_s <= 0 or not self.counts.any():
+            return self
+        utterances = speech_s / UTTERANCE_S
+        own, common = self._log_densities(traits)
+        prior = np.log(np.maximum(probabilities, LEAST))
+        ratio = np.logaddexp.reduce(prior + own) - np.logaddexp.reduce(prior + common)
+        same = self.same * (1 - CHANGE) ** utterances
+        other = (1 - same) * np.exp(-np.clip(utterances * ratio, -MOST_EVIDENCE, MOST_EVIDENCE))
+        return replace(self, same=float(same / (same + other)))
+
     def corrected(self, probabilities: Vector, traits: Vector) -> Vector:
-        """Probabilities float32 [8] in the light of the prototypes.
+        """Probabilities float32 [8] in the light of the prototypes, as far as they are of this voice.
 
         Args:
             probabilities: the classifier's: float32 [8].
@@ -93,16 +123,22 @@ class Prototypes:
         """
         if not self.counts.any():
             return probabilities
+        own, common = self._log_densities(traits)
+        logits = np.log(np.maximum(probabilities, LEAST)) + own - common
+        likelihoods = np.exp(logits - logits.max())
+        mixed = self.same * likelihoods / likelihoods.sum() + (1 - self.same) * probabilities
+        return np.asarray(mixed, dtype=np.float32)
+
+    def _log_densities(self, traits: Vector) -> tuple[Vector, Vector]:
+        """Of traits, by prototypes and by the corpus, but for a constant, times trust: float32 [8]."""
         variance = self.voices.variance
         # What is still unsure of each prototype; its mean lies by unsure x sums from the corpus's.
         unsure = variance / (1 + self.counts[:, np.newaxis] * variance)
         distance = traits - self.voices.means
-        own, common = 1 + unsure, 1 + variance
-        gain = np.square(distance) / common - np.square(distance - unsure * self.sums) / own
-        evidence = 0.5 * (gain + np.log(common) - np.log(own)).sum(axis=1)
-        logits = np.log(np.maximum(probabilities, LEAST)) + self.voices.trust * evidence
-        likelihoods = np.exp(logits - logits.max())
-        return np.asarray(likelihoods / likelihoods.sum(), dtype=np.float32)
+        own = np.square(distance - unsure * self.sums) / (1 + unsure) + np.log(1 + unsure)
+        common = np.square(distance) / (1 + variance) + np.log(1 + variance)
+        half = -0.5 * self.voices.trust
+        return half * own.sum(axis=1), half * common.sum(axis=1)
 
     def including(
         self, end: int, probabilities: Vector, traits: Vector, speech_s: float

@@ -6,13 +6,12 @@ are of the very same head on the very same clips at the very same positions.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from emotion.adapt import Baseline, Statistics
 from emotion.labels import EMOTIONS
@@ -138,51 +137,36 @@ def _judged(
     head: Head, streams: Sequence[Voice], prior: Baseline | None
 ) -> Iterator[npt.NDArray[np.float32]]:
     for stream in streams:
-        embeddings = torch.from_numpy(stream.embeddings)
         with torch.inference_mode():
             if prior is None:
-                yield head(embeddings).softmax(dim=1).numpy()
+                yield head(torch.from_numpy(stream.embeddings)).softmax(dim=1).numpy()
             else:
-                yield _adapted(head, embeddings, stream.speech_s, _heard(stream, prior))
+                yield _adapted(head, stream, prior)
 
 
-def _heard(stream: Voice, baseline: Baseline) -> list[Baseline]:
-    """The statistics as they are when each clip is judged."""
-    heard = []
-    for embedding, seconds in zip(stream.embeddings, stream.speech_s, strict=True):
-        baseline = baseline.including(embedding, float(seconds))
-        heard.append(baseline)
-    return heard
-
-
-def _adapted(
-    head: Head, embeddings: Tensor, speech_s: npt.NDArray[np.float64], heard: Sequence[Baseline]
-) -> npt.NDArray[np.float32]:
-    """float32 [n, 8]: the classifier over the whole stream at once, then the prototypes clip by clip."""
-    probabilities, traits = _classified(head, embeddings, [b.channel for b in heard])
-    strangers, _ = _classified(head, embeddings, [b.since for b in heard])
-    known, said = heard[0], []
-    for place, baseline in enumerate(heard):
-        # Another voice was noticed: the statistics began anew, and so do the prototypes.
-        anew = place > 0 and baseline.prototypes is not heard[place - 1].prototypes
-        known = replace(baseline, prototypes=baseline.prototypes if anew else known.prototypes)
-        row, known = known.judged(
-            place,
-            place + 1,
-            probabilities[place],
-            traits[place],
-            float(speech_s[place]),
-            strangers[place],
+def _adapted(head: Head, stream: Voice, baseline: Baseline) -> npt.NDArray[np.float32]:
+    """float32 [n, 8]: clip by clip, as `Engine.judge` does it."""
+    said = []
+    clips = zip(stream.embeddings, stream.speech_s.tolist(), strict=True)
+    for place, (embedding, speech_s) in enumerate(clips):
+        baseline = baseline.including(embedding, speech_s)
+        probabilities, traits = _classified(head, embedding, baseline.channel)
+        strangers = None
+        if baseline.suspicion:
+            strangers, _ = _classified(head, embedding, baseline.since)
+        row, baseline = baseline.judged(
+            place, place + 1, probabilities, traits, speech_s, strangers
         )
         said.append(row)
     return np.stack(said)
 
 
 def _classified(
-    head: Head, embeddings: Tensor, voices: Sequence[Statistics]
+    head: Head, embedding: npt.NDArray[np.float32], voice: Statistics
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Probabilities and traits, each row normalised by its own statistics."""
-    mean = torch.from_numpy(np.stack([voice.mean for voice in voices]))
-    inv_std = torch.from_numpy(np.stack([voice.inv_std for voice in voices]))
-    probabilities = head(embeddings, mean, inv_std).softmax(dim=1)
-    return probabilities.numpy(), head.traits(embeddings, mean, inv_std).numpy()
+    """Probabilities float32 [8] and traits float32 [K], as `Engine.classify` gives them."""
+    row, mean, inv_std = (
+        torch.from_numpy(each[np.newaxis]) for each in (embedding, voice.mean, voice.inv_std)
+    )
+    probabilities = head(row, mean, inv_std).softmax(dim=1)
+    return probabilities[0].numpy(), head.traits(row, mean, inv_std)[0].numpy()

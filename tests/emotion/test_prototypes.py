@@ -62,6 +62,63 @@ def test_a_voice_whose_anger_sounds_like_others_joy_is_understood_after_a_while(
     assert known.before(5).corrected(unsure, odd)[4] > 0.9
 
 
+def _known(voices: Voices, offset: float) -> Prototypes:
+    """Of a voice whose traits lie so far from the corpus's, ten repetitions of each emotion."""
+    known = Prototypes.none(voices)
+    for label in range(8):
+        traits = voices.means[label] + np.float32(offset)
+        known = known.including(0, _sure(label), traits, 10 * UTTERANCE_S)
+    return known.before(0)
+
+
+def test_how_likely_the_same_voice_is_follows_bayes(voices: Voices) -> None:
+    known, said = _known(voices, 2.0), np.linspace(1, 2, 8, dtype=np.float32) / 12
+    traits = voices.means[3] + 1
+    unsure = voices.variance / (1 + 10 * voices.variance)
+    here, anywhere = (
+        sum(
+            share * multivariate_normal(mean, np.diag(1 + variance)).pdf(traits)
+            for share, mean in zip(said, means, strict=True)
+        )
+        for means, variance in (
+            (voices.means + 2 * 10 * unsure, unsure),
+            (voices.means, voices.variance),
+        )
+    )
+    expected = 0.95 * here / (0.95 * here + 0.05 * anywhere)
+    found = known.recognising(said, traits, UTTERANCE_S)
+    assert found.same == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_stranger_is_told_from_the_voice_and_then_nothing_is_corrected(voices: Voices) -> None:
+    known, own = _known(voices, 3.0), []
+    random = np.random.default_rng(3)
+    for place in range(80):
+        label = place % 8
+        traits = voices.means[label] + random.normal(size=K) + (3 if place < 40 else -3)
+        known = known.recognising(EVEN, traits.astype(np.float32), UTTERANCE_S)
+        own.append(known.same)
+    assert min(own[:40]) > 0.3 and max(own[42:]) < 0.1
+    traits = voices.means[0] + 3
+    assert known.corrected(EVEN, traits) == pytest.approx(EVEN, abs=known.same)
+
+
+def test_seconds_that_were_heard_before_recognise_nobody(voices: Voices) -> None:
+    known = _known(voices, 3.0)
+    far = voices.means[0] - 9
+    assert known.recognising(EVEN, far, 0.0) is known
+    half = known.recognising(EVEN, far, UTTERANCE_S / 10)
+    assert known.recognising(EVEN, far, UTTERANCE_S).same < half.same < 1
+
+
+@pytest.mark.parametrize("far", [1e3, -1e6])
+def test_no_window_is_ever_beyond_numbers(voices: Voices, far: float) -> None:
+    known = _known(voices, 3.0)
+    for _ in range(5):
+        known = known.recognising(EVEN, np.full(K, far, np.float32), 100.0)
+        assert 0 <= known.same <= 1
+
+
 def test_a_window_teaches_nothing_to_those_that_overlap_it(voices: Voices) -> None:
     traits = np.ones(K, np.float32)
     known = Prototypes.none(voices).including(48_000, _sure(1), traits, 1.0)
@@ -104,6 +161,25 @@ def test_another_voice_starts_with_prototypes_of_its_own(voices: Voices) -> None
         lessons.append(float(baseline.prototypes.counts.sum()))
     assert lessons[29] == pytest.approx(29, rel=0.01)
     assert min(lessons[30:]) < 1 and lessons[-1] < 29
+
+
+def test_where_the_voice_is_not_recognised_any_more_the_channel_starts_afresh(
+    voices: Voices,
+) -> None:
+    mean, std = np.zeros(64, np.float32), np.ones(64, np.float32)
+    prior = Baseline.prior(mean, std, 6.0, voices=voices)
+    known = replace(prior.including(mean + 1, 60.0), prototypes=_known(voices, 3.0))
+    assert known.adapted_s == 60
+    for place in range(9):
+        stranger = voices.means[0] - np.float32(3)
+        _, known = known.judged(place, place + 1, _sure(0), stranger, UTTERANCE_S)
+        if not known.adapted_s:
+            break
+    assert place < 3
+    assert known.channel is known.since is known.corpus and known.doubt_s == 0
+    assert known.prototypes is not None and known.prototypes.same == 1
+    # What the last window taught is the stranger's.
+    assert known.prototypes.before(place + 1).counts == pytest.approx(_sure(0))
 
 
 def test_what_may_be_a_strangers_teaches_what_it_was_taken_for(voices: Voices) -> None:
