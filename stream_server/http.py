@@ -193,6 +193,14 @@ def response(
     return Response(status.value, status.phrase, Headers(fields), content)
 
 
+def no_websocket(path: str) -> Response:
+    """The answer to a handshake at a path that has no WebSocket: 404, and where there is one."""
+    return response(
+        HTTPStatus.NOT_FOUND,
+        f"no WebSocket at {path[:64]!r}: audio goes to {STREAM}, {MONITOR} sends events\n",
+    )
+
+
 def unauthorized_response(refusal: MessageError) -> Response:
     """What a plain client without the right credentials gets."""
     return response(HTTPStatus.UNAUTHORIZED, refusal.message + "\n", {"WWW-Authenticate": "Bearer"})
