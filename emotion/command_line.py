@@ -2,13 +2,33 @@
 
 import sys
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
 from emotion.errors import EmotionError
+from emotion.version import installed_version
 
 EXIT_FAILURE = 2
+VERSION = "--version"
 EXIT_INTERRUPTED = 130  # what a shell reports for a program ended by SIGINT
+
+
+def tell_version(asked: bool) -> None:
+    """Says the version, where it was asked for, and ends the command.
+
+    Raises:
+        typer.Exit: it was asked for.
+    """
+    if asked:
+        typer.echo(f"emotion-monitor {installed_version()}".rstrip())
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(VERSION, help="Say the version and end.", callback=tell_version, is_eager=True),
+]
 
 
 def run(app: typer.Typer) -> None:
@@ -41,11 +61,14 @@ def run(app: typer.Typer) -> None:
 def run_extra(module: str, extra: str) -> None:
     """Runs the command line `module.app`, whose packages an extra brings, and exits the process.
 
-    Where a package is missing, one line says which extra to install.
+    Where a package is missing, one line says which extra to install; `--version` needs none.
 
     Raises:
         SystemExit: always, with the exit code.
     """
+    if sys.argv[1:] == [VERSION]:
+        typer.echo(f"emotion-monitor {installed_version()}".rstrip())
+        raise SystemExit(0)
     try:
         app = import_module(module).app
     except ModuleNotFoundError as error:

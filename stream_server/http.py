@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from importlib import resources
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +14,7 @@ from websockets.http11 import Request, Response
 from emotion.engine import Engine
 from emotion.errors import MessageError
 from emotion.messages import PROTOCOL, Limits
+from emotion.version import installed_version
 from stream_server.admission import Admission
 from stream_server.auth import Authenticator, Role
 from stream_server.config import Config
@@ -229,11 +229,3 @@ def browser_files() -> dict[str, PageFile]:
                 tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
                 files[f"/{file.name}"] = PageFile(body, kind, tag)
     return files | {path: files[name] for path, name in PAGES.items() if name in files}
-
-
-def installed_version() -> str:
-    """The version of this package; empty where it runs from a folder without being installed."""
-    try:
-        return version("emotion-monitor")
-    except PackageNotFoundError:
-        return ""

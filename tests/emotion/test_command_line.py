@@ -120,3 +120,11 @@ def test_a_closed_pipe_is_a_silent_end():
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("module", ["train", "export"])
+def test_the_version_needs_no_extra(module: str) -> None:
+    program = f"import sys; sys.modules['torch'] = None; import {module}; {module}.main()"
+    command = [sys.executable, "-c", program, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("emotion-monitor") and not done.stderr
