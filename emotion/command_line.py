@@ -1,13 +1,15 @@
 """What the four command lines share: how a failure reaches the person who typed the command."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from emotion.errors import EmotionError
-from emotion.version import installed_version
+from emotion.package import install_line, installed_version
 
 EXIT_FAILURE = 2
 VERSION = "--version"
@@ -69,15 +71,23 @@ def run_extra(module: str, extra: str) -> None:
     if sys.argv[1:] == [VERSION]:
         typer.echo(f"emotion-monitor {installed_version()}".rstrip())
         raise SystemExit(0)
-    try:
+    with needing(extra):
         app = import_module(module).app
-    except ModuleNotFoundError as error:
-        _say(
-            f"error: {error.name} is not installed; "
-            f"pip install -c constraints.txt '.[{extra}]' in the project's folder brings it"
-        )
-        raise SystemExit(EXIT_FAILURE) from None
     run(app)
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Where a package is missing to what is imported inside, one line says which extra to install.
+
+    Raises:
+        SystemExit: one is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        _say(f"error: {error.name} is not installed; {install_line(extra)} brings it")
+        raise SystemExit(EXIT_FAILURE) from None
 
 
 def _cause(error: Exception) -> Exception:

@@ -14,7 +14,7 @@ from websockets.http11 import Request, Response
 from emotion.engine import Engine
 from emotion.errors import MessageError
 from emotion.messages import PROTOCOL, Limits
-from emotion.version import installed_version
+from emotion.package import installed_version
 from stream_server.admission import Admission
 from stream_server.auth import Authenticator, Role
 from stream_server.config import Config
