@@ -20,19 +20,21 @@ import numpy as np
 import typer
 
 from emotion import command_line
-from emotion.engine import load_voice
 from emotion.errors import ConfigurationError, CorpusError
 from emotion.progress import track
-from train.corpora import Clip
-from train.evaluate import Figures, combined
-from train.features import default_cache
-from train.files import write_json
-from train.held_out import Fold
-from train.measure import streams_of
-from train.recipe import Recipe, load_recipe, recipe_from
-from train.runs import Material, Trained, prepare, save_run, train_split
-from train.splits import Split, inner_splits, random_split
-from train.streams import SETTLED
+
+with command_line.needing("cpu,train"):
+    from emotion.engine import load_voice
+    from train.corpora import Clip
+    from train.evaluate import Figures, combined
+    from train.features import default_cache
+    from train.files import write_json
+    from train.held_out import Fold
+    from train.measure import streams_of
+    from train.recipe import Recipe, load_recipe, recipe_from
+    from train.runs import Material, Trained, prepare, save_run, train_split
+    from train.splits import Split, inner_splits, random_split
+    from train.streams import SETTLED
 
 REPORTED_SEEDS: Final = range(42, 47)
 """Of the random splits in docs/results."""

@@ -17,17 +17,20 @@ from statistics import median
 from typing import Annotated, Final
 
 import msgspec
-import onnx
-import torch
 import typer
 
-from benchmarks import arithmetic, rivals
-from benchmarks.loading import Loading, loading
 from benchmarks.machine import Machine, machine
-from emotion.command_line import run
+from emotion.command_line import needing, run
 from emotion.contract import SAMPLE_RATE
-from emotion.engine import Engine, default_model, load_engine
-from export.clips import speech_like
+
+with needing("cpu,train,export"):
+    import onnx
+    import torch
+
+    from benchmarks import arithmetic, rivals
+    from benchmarks.loading import Loading, loading
+    from emotion.engine import Engine, default_model, load_engine
+    from export.clips import speech_like
 
 WINDOW_S: Final = 3.0
 IN_A_ROW: Final = 5

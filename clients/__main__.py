@@ -40,7 +40,7 @@ from clients.recordings import Recording, open_recording
 from clients.spoken import microphone_for
 from clients.stream_file import in_thread, stream, stream_recording
 from clients.watch import Watch, remarks
-from emotion.command_line import run
+from emotion.command_line import Version, run
 from emotion.errors import ConfigurationError
 from emotion.messages import Start
 from emotion.parsing import start_from
@@ -62,7 +62,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def _commands() -> None:
+def _commands(version: Version = False) -> None:
     """Streams speech to an emotion-server, follows its calls, or judges without one."""
 
 

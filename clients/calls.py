@@ -132,8 +132,10 @@ class Calls:
     def _title(self, live: int) -> Text:
         title = Text(f"{live} channel{'s' * (live != 1)} live", "bold")
         if self._gaps:
-            missed = f"{self._missed} events" if self._missed else "an unknown number of events"
-            title.append(f"  ·  {missed} missed in {self._gaps} gaps", "red")
+            missed = (
+                _counted(self._missed, "event") if self._missed else "an unknown number of events"
+            )
+            title.append(f"  ·  {missed} missed in {_counted(self._gaps, 'gap')}", "red")
         return title
 
     def _row(self, event: Tapped, channel: str) -> _Row:
@@ -148,6 +150,10 @@ class Calls:
         for key, row in list(self._rows.items()):
             if (row.ended_at is not None and now - row.ended_at > FADE_S) or now - row.at > GONE_S:
                 del self._rows[key]
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def alert_line(event: Tapped) -> Text:

@@ -17,6 +17,7 @@ import numpy as np
 from clients.errors import MicrophoneError
 from emotion.audio import MAX_RATE, MIN_RATE
 from emotion.contract import SAMPLE_RATE
+from emotion.package import install_line
 
 PORTION_S: Final = 0.1
 KEPT_S: Final = 20.0
@@ -26,9 +27,7 @@ STALLED_S: Final = 4.0
 WAIT_S: Final = 0.25  # at most, until it is noticed that somebody wants to stop
 MUTE_S: Final = 4.0
 """Of nothing but zeros from the start on, after which something is wrong: a room is never so quiet."""
-INSTALL: Final = (
-    "pip install 'emotion-monitor[mic]'; on Debian and Ubuntu also: apt install libportaudio2"
-)
+PORTAUDIO: Final = "apt install libportaudio2"
 
 
 class Portion(NamedTuple):
@@ -234,9 +233,14 @@ def _sounddevice() -> Any:
     try:
         import sounddevice
     except ImportError as error:
-        raise MicrophoneError(f"sounddevice is not installed: {INSTALL}") from error
+        raise MicrophoneError(
+            f"sounddevice is not installed: {install_line('mic')}; "
+            f"on Debian and Ubuntu also: {PORTAUDIO}"
+        ) from error
     except OSError as error:
-        raise MicrophoneError(f"PortAudio is not installed: {INSTALL}") from error
+        raise MicrophoneError(
+            f"PortAudio is not installed: on Debian and Ubuntu {PORTAUDIO}"
+        ) from error
     except Exception as error:  # PortAudio's own, of a module that could not be imported
         reason = " ".join(str(error).split())
         raise MicrophoneError(

@@ -50,7 +50,19 @@ Json = Annotated[
 Live = Annotated[
     bool, typer.Option("--live", help="The whole terminal as a view that moves, rather than lines.")
 ]
-Url = Annotated[str, typer.Option(help="The server's, ws:// or wss://.")]
+
+
+def websocket_url(text: str) -> str:
+    """`http://` as `ws://`, `https://` as `wss://`: a server prints both, for one port."""
+    scheme, mark, rest = text.partition("://")
+    known = {"http": "ws", "https": "wss"}
+    return known.get(scheme.lower(), scheme) + mark + rest
+
+
+Url = Annotated[
+    str,
+    typer.Option(help="The server's: ws:// or wss://, or http(s)://.", callback=websocket_url),
+]
 Token = Annotated[
     str | None, typer.Option(help="Credentials.", envvar="EMOTION_TOKEN", show_default=False)
 ]

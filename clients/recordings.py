@@ -113,6 +113,19 @@ def usual_names(count: int) -> tuple[str, ...]:
     return usual.get(count) or tuple(f"channel-{number + 1}" for number in range(count))
 
 
+class _Forwards(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is read from front to back.
+
+    Where a file can be sought, soundfile seeks after every read, to where the file stands anyway. An
+    MP3's decoder then forgets the bits that frames keep in those before them: samples after each read
+    would be others than those of one read of the whole.
+    """
+
+    def seekable(self) -> bool:
+        """No: nobody seeks."""
+        return False
+
+
 def _open(path: Path) -> Any:
     if not path.exists():
         raise AudioError(f"{path}: no such file")
@@ -120,7 +133,7 @@ def _open(path: Path) -> Any:
         raise AudioError(f"{path}: expected an audio file, found a folder or a device")
     try:
         # As bytes: soundfile would not encode a name that is not UTF-8.
-        return soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
+        return _Forwards(os.fsencode(path) if os.name == "posix" else path)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless .raw files
         formats = "expected WAV, FLAC, OGG or MP3"
         raise AudioError(

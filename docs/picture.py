@@ -3,9 +3,9 @@
 python docs/picture.py RECORDING docs/terminal.svg [MODEL]
 """
 
+import argparse
 import io
 import re
-import sys
 from pathlib import Path
 
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -16,6 +16,7 @@ from clients.display import Lines
 from clients.local import judge_recording
 from clients.recordings import open_recording
 from emotion.engine import load_engine
+from emotion.errors import EmotionError
 from emotion.parsing import start_from
 
 # Without the fonts that rich would have a reader's browser fetch from elsewhere.
@@ -33,5 +34,18 @@ def draw(path: Path, out: Path, model: Path | None = None) -> None:
     console.save_svg(str(out), title=command, theme=MONOKAI, code_format=FORMAT)
 
 
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("recording", metavar="RECORDING", type=Path)
+    parser.add_argument("out", metavar="SVG", type=Path)
+    parser.add_argument("model", metavar="MODEL", type=Path, nargs="?")
+    asked = parser.parse_args()
+    try:
+        draw(asked.recording, asked.out, asked.model)
+    except EmotionError as error:
+        parser.error(str(error))
+
+
 if __name__ == "__main__":
-    draw(*map(Path, sys.argv[1:]))
+    main()

@@ -1,14 +1,36 @@
 """What the four command lines share: how a failure reaches the person who typed the command."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
 from emotion.errors import EmotionError
+from emotion.package import install_line, installed_version
 
 EXIT_FAILURE = 2
+VERSION = "--version"
 EXIT_INTERRUPTED = 130  # what a shell reports for a program ended by SIGINT
+
+
+def tell_version(asked: bool) -> None:
+    """Says the version, where it was asked for, and ends the command.
+
+    Raises:
+        typer.Exit: it was asked for.
+    """
+    if asked:
+        typer.echo(f"emotion-monitor {installed_version()}".rstrip())
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(VERSION, help="Say the version and end.", callback=tell_version, is_eager=True),
+]
 
 
 def run(app: typer.Typer) -> None:
@@ -41,20 +63,31 @@ def run(app: typer.Typer) -> None:
 def run_extra(module: str, extra: str) -> None:
     """Runs the command line `module.app`, whose packages an extra brings, and exits the process.
 
-    Where a package is missing, one line says which extra to install.
+    Where a package is missing, one line says which extra to install; `--version` needs none.
 
     Raises:
         SystemExit: always, with the exit code.
     """
-    try:
+    if sys.argv[1:] == [VERSION]:
+        typer.echo(f"emotion-monitor {installed_version()}".rstrip())
+        raise SystemExit(0)
+    with needing(extra):
         app = import_module(module).app
-    except ModuleNotFoundError as error:
-        _say(
-            f"error: {error.name} is not installed; "
-            f"pip install -c constraints.txt '.[{extra}]' in the project's folder brings it"
-        )
-        raise SystemExit(EXIT_FAILURE) from None
     run(app)
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Where a package is missing to what is imported inside, one line says which extra to install.
+
+    Raises:
+        SystemExit: one is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        _say(f"error: {error.name} is not installed; {install_line(extra)} brings it")
+        raise SystemExit(EXIT_FAILURE) from None
 
 
 def _cause(error: Exception) -> Exception:

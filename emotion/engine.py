@@ -20,6 +20,7 @@ from emotion.adapt import Baseline, Statistics
 from emotion.audio import Pcm, from_pcm
 from emotion.contract import SAMPLE_RATE, Contract, from_metadata
 from emotion.errors import AudioError, ContractError, DeviceError, ModelError, ModelNotFoundError
+from emotion.package import install_line
 from emotion.vad import FRAME, MIN_SPEECH_RATIO, VoiceActivity, VoiceTrack, voice_path
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -250,7 +251,7 @@ def _provider(contract: Contract, device: Device, path: Path) -> str:
     if device == "cuda" and not present:
         raise DeviceError(
             "device cuda: this ONNX Runtime has no CUDA; "
-            "pip install 'emotion-monitor[cuda]' in place of [cpu], or use --device cpu"
+            f"{install_line('cuda')}, in place of [cpu], or use --device cpu"
         )
     if device == "cuda" and int8:
         raise DeviceError(

@@ -23,6 +23,9 @@ from emotion.messages import Event, Flushed, Summary, Warning
 from emotion.parsing import start_from
 from emotion.session import Session
 
+MAX_PEAK = 8.0
+"""Of float samples. Loud ones may pass 1 and are clipped; what passes this is no sound from -1 to 1, but
+integers that were cast and not divided."""
 SLICE_S = 10.0  # fed at a time, so that an hour's array does not stand in memory twice
 
 
@@ -95,7 +98,8 @@ class Monitor:
             samples: float32 or float64, -1 to 1, or int16: [n] for one channel, else [n, channels].
 
         Raises:
-            AudioError: another type or shape, or a sample that is not finite.
+            AudioError: another type or shape, floats far outside -1 to 1, or a sample that is not
+                finite. Of samples of another type, shape or range nothing has been heard.
         """
         array = _checked(samples, self._width)
         events: list[Event] = []
@@ -131,7 +135,20 @@ def _checked(samples: npt.NDArray[np.generic], width: int) -> npt.NDArray[np.gen
     if array.ndim != 2 or array.shape[1] != width:
         expected = "[n]" if width == 1 else f"[n, {width}]"
         raise AudioError(f"samples of shape {list(array.shape)}: expected {expected}")
+    if array.dtype != np.int16 and array.size:
+        _check_peak(max(float(array.max()), -float(array.min())), array.dtype)
     return array
+
+
+def _check_peak(peak: float, kind: np.dtype[np.generic]) -> None:
+    """
+    Raises:
+        AudioError: float32 can hold it, and it is too much for floats from -1 to 1.
+    """
+    if MAX_PEAK < peak <= float(np.finfo(np.float32).max):  # beyond it is refused as infinite
+        raise AudioError(
+            f"{kind} samples up to {peak:g}: expected -1 to 1; divide int16 by 32768, or pass int16"
+        )
 
 
 def _floats(array: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:

@@ -12,39 +12,50 @@ import signal
 import sys
 import threading
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from emotion.command_line import run
+from emotion.command_line import Version, run
 from emotion.errors import ConfigurationError
 from stream_server import logs
 from stream_server.config import Config
 from stream_server.race import first_of, until
 from stream_server.server import CLOSE_TIMEOUT_S, Server, running
 from stream_server.settings import flag_of, load, settings
-from stream_server.tables import is_loopback
+from stream_server.tables import RoleName, is_loopback
 
 EXIT_STUCK: Final = 1
 LAST_RESORT_S: Final = 5.0
 """Beyond all timeouts of an orderly end, before the process ends whatever it waits for."""
+
+ROLES: Final = typing.get_args(RoleName)
+DEFAULT_ROLES: Final = ("publish",)
 
 app = typer.Typer(add_completion=False)
 log = logging.getLogger(__name__)
 
 
 def server(
-    config: Path | None = None, new_token: str | None = None, **flags: str | bool | None
+    config: Path | None = None,
+    new_token: str | None = None,
+    role: list[str] | None = None,
+    version: bool | None = None,
+    **flags: str | bool | None,
 ) -> None:
     """Serves live speech emotions over WebSockets.
 
     Every option can also stand in a TOML file (--config) and in the environment (EMOTION_PORT, ...);
     options win over variables, and those over the file.
     """
+    if role and new_token is None:
+        raise ConfigurationError(
+            "--role says what a new token is good for: expected --new-token NAME"
+        )
     if new_token is not None:
-        typer.echo(token_table(new_token, secrets.token_urlsafe(32)))
+        typer.echo(token_table(new_token, secrets.token_urlsafe(32), role or DEFAULT_ROLES))
         return
     given = {name: value for name, value in flags.items() if value is not None}
     logs.configure("text", verbose=False)  # until it is known how they are wanted
@@ -56,13 +67,23 @@ def server(
 
 
 def options() -> inspect.Signature:
-    """The command line's options: two of its own, and one for each setting."""
+    """The command line's options: some of its own, and one for each setting."""
     own: dict[str, tuple[Any, Any]] = {
         "config": (Path | None, typer.Option(help="TOML file with settings.")),
         "new_token": (
             str | None,
-            typer.Option(help="Make a token, print it and its table for the file, and end."),
+            typer.Option(
+                help="Make a token, print it and its table for the file, and end.", metavar="NAME"
+            ),
         ),
+        "role": (
+            list[str] | None,
+            typer.Option(
+                help="What the new token is good for; more than once for both. Default: publish.",
+                metavar="|".join(ROLES),
+            ),
+        ),
+        "version": typing.get_args(Version),
     }
     hints = typing.get_type_hints(Config)
     for item in settings():
@@ -70,8 +91,9 @@ def options() -> inspect.Signature:
         if hints[item.name] is bool:
             own[item.name] = (bool | None, typer.Option(f"{flag}/--no-{flag[2:]}", help=help))
         else:
-            shown = _shown(item.default)
-            option = typer.Option(flag, help=help, metavar="VALUE", show_default=shown or False)
+            if shown := _shown(item.default):
+                help = f"{help} Default: {shown}."
+            option = typer.Option(flag, help=help, metavar=_metavar(hints[item.name]))
             own[item.name] = (str | None, option)
     return inspect.Signature(
         [
@@ -88,13 +110,31 @@ def _shown(default: Any) -> str:
     return ",".join(default) if isinstance(default, tuple) else str(default or "")
 
 
-def token_table(name: str, token: str) -> str:
-    """What `--new-token` prints: the token, which nobody can ask for again, and its TOML table."""
+def _metavar(hint: Any) -> str:
+    """What the help calls a value of a setting's type: its choices where it has some."""
+    if typing.get_origin(hint) is typing.Literal:
+        return "|".join(typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return "A,B,..."
+    kinds = [kind for kind in (*typing.get_args(hint), hint) if kind is not type(None)]
+    return {int: "NUMBER", float: "SECONDS", Path: "PATH"}.get(kinds[0], "TEXT")
+
+
+def token_table(name: str, token: str, roles: Sequence[str] = DEFAULT_ROLES) -> str:
+    """What `--new-token` prints: the token, which nobody can ask for again, and its TOML table.
+
+    Raises:
+        ConfigurationError: there is no such role.
+    """
+    for role in roles:
+        if role not in ROLES:
+            raise ConfigurationError(f"role {role!r}: expected {' or '.join(ROLES)}")
+    known = json.dumps(list(dict.fromkeys(roles)))
     digest = hashlib.sha256(token.encode()).hexdigest()
     return (
         f"# The token, shown this once; the file knows only its hash:\n# {token}\n"
         f'[[tokens]]\nname = {json.dumps(name)}\nsha256 = "{digest}"\n'
-        'roles = ["publish"]  # or "monitor", or both\n'
+        f"roles = {known}  # publish: send audio; monitor: follow calls, /metrics\n"
     )
 
 
@@ -134,7 +174,8 @@ async def serve_until_signal(config: Config, again: Callable[[], Config]) -> Non
         # event loop for it, and come the later the more there is.
         gc.collect()
         gc.freeze()
-        log.info("listening on %s", server.url)
+        page = server.url.replace("ws", "http", 1)
+        log.info("listening on %s and %s (the page)", server.url, page)
         await stop.wait()
         last_resort(config.drain_timeout_s + CLOSE_TIMEOUT_S + LAST_RESORT_S)
         await first_of(server.drain(), until(hurry))

@@ -22,6 +22,7 @@ import msgspec
 from websockets.http11 import Request
 
 from emotion.errors import ConfigurationError, MessageError
+from emotion.package import install_line
 from stream_server.config import Config
 from stream_server.tables import MIN_SECRET_BYTES, Jwt, read_secret
 
@@ -233,8 +234,7 @@ def _verifier(config: Jwt) -> Callable[[str], dict[str, Any]]:
         key, algorithm = _key(config)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"jwt: {error.name} is not installed; "
-            "pip install -c constraints.txt '.[jwt]' in the project's folder brings it"
+            f"jwt: {error.name} is not installed; {install_line('jwt')} brings it"
         ) from error
 
     def claims(token: str) -> dict[str, Any]:

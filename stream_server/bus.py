@@ -17,6 +17,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from emotion.errors import ConfigurationError
+from emotion.package import install_line
 from stream_server.hub import Cursor, Hub
 
 KEY: Final = "emotion-monitor:events"
@@ -223,7 +224,7 @@ def _client(url: str, password: str | None) -> tuple[Any, tuple[type[BaseExcepti
         from redis.exceptions import RedisError
     except ImportError:
         raise ConfigurationError(
-            "bus: Redis needs redis-py: pip install 'emotion-monitor[redis]', or take bus = memory"
+            f"bus: Redis needs redis-py: {install_line('redis')}, or take bus = memory"
         ) from None
     try:
         client = Redis.from_url(

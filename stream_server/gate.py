@@ -6,6 +6,7 @@ origins, and whoever asks too often, get no WebSocket to be told over.
 """
 
 import asyncio
+import logging
 from http import HTTPStatus
 from typing import Final
 
@@ -24,6 +25,10 @@ RETRY_S: Final = "5"  # until a plain client is to ask again
 MAX_HEADER_BYTES: Final = 1 << 15
 """Of a request's headers together. The library allows 128 lines of 8 KiB; reading a megabyte of offered
 subprotocols would keep the event loop from everybody else for a third of a second."""
+MAX_TOLD: Final = 32  # refused origins that the log names
+MAX_ORIGIN_CHARS: Final = 200  # of each
+
+log = logging.getLogger(__name__)
 
 
 class Gate:
@@ -42,6 +47,7 @@ class Gate:
         self._proxies = Proxies(config.trusted_proxies)
         only_local = is_loopback(config.host) and not config.guarded
         self._origins = Origins(config.origins, only_local)
+        self._told: set[str] = set()  # refused origins that the log has named
 
     def arrive(self, connection: SpeakingConnection, request: Request) -> Response | None:
         """Notes where a request comes from; the refusal where it is too large or one too many."""
@@ -91,6 +97,7 @@ class Gate:
         """
         if not self._origins.allow(request):
             self._admission.refused("origin")
+            self._tell_of_origin(", ".join(request.headers.get_all("Origin")))
             return response(
                 HTTPStatus.FORBIDDEN,
                 "pages from this origin may not connect: ask the operator (origins)\n",
@@ -107,6 +114,18 @@ class Gate:
         if not slot or browser:  # a browser's refusal is the slot's to say
             return None
         return self.refusal_if_full()
+
+    def _tell_of_origin(self, origin: str) -> None:
+        """Says once which pages were refused and what lets them in; strangers can name any number."""
+        origin = origin[:MAX_ORIGIN_CHARS]
+        if origin in self._told or len(self._told) == MAX_TOLD:
+            return
+        self._told.add(origin)
+        log.warning(
+            "a page from %r was refused: where it may connect, name it in --origins", origin
+        )
+        if len(self._told) == MAX_TOLD:
+            log.warning("refused pages from more than %d origins are no longer told", MAX_TOLD)
 
     def refusal_if_full(self) -> Response | None:
         """The answer to a plain client that no session is free for, counted; None where one is."""

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from importlib import resources
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +14,7 @@ from websockets.http11 import Request, Response
 from emotion.engine import Engine
 from emotion.errors import MessageError
 from emotion.messages import PROTOCOL, Limits
+from emotion.package import installed_version
 from stream_server.admission import Admission
 from stream_server.auth import Authenticator, Role
 from stream_server.config import Config
@@ -193,6 +193,14 @@ def response(
     return Response(status.value, status.phrase, Headers(fields), content)
 
 
+def no_websocket(path: str) -> Response:
+    """The answer to a handshake at a path that has no WebSocket: 404, and where there is one."""
+    return response(
+        HTTPStatus.NOT_FOUND,
+        f"no WebSocket at {path[:64]!r}: audio goes to {STREAM}, {MONITOR} sends events\n",
+    )
+
+
 def unauthorized_response(refusal: MessageError) -> Response:
     """What a plain client without the right credentials gets."""
     return response(HTTPStatus.UNAUTHORIZED, refusal.message + "\n", {"WWW-Authenticate": "Bearer"})
@@ -221,11 +229,3 @@ def browser_files() -> dict[str, PageFile]:
                 tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
                 files[f"/{file.name}"] = PageFile(body, kind, tag)
     return files | {path: files[name] for path, name in PAGES.items() if name in files}
-
-
-def installed_version() -> str:
-    """The version of this package; empty where it runs from a folder without being installed."""
-    try:
-        return version("emotion-monitor")
-    except PackageNotFoundError:
-        return ""

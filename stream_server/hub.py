@@ -65,6 +65,10 @@ class Cursor(NamedTuple):
         return cls(int(ms), int(number))
 
 
+BEGINNING: Final = Cursor(0, 0)
+"""What a subscriber gives as `since` who wants all that is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An event in the ring.
@@ -117,6 +121,7 @@ class Hub:
         self._count = 0  # entries ever; the next one's number
         self._last = Cursor(round(clock() * 1000), 0)
         self._lost_before = self._last  # everything after this cursor is in the ring
+        self._began = self._last  # where the order of events begins
         self._uncounted = Cursor(0, 0)  # up to here, nobody knows how many were lost
         self._news = asyncio.Event()
         self.bus: Bus = _Here(self)
@@ -183,6 +188,7 @@ class Hub:
             lost_before: what came after this cursor will be appended, what came before will not.
         """
         self._last, self._lost_before = last, lost_before
+        self._began = BEGINNING
         self.ready.set()
 
     def subscribe(self, pattern: str = "*", since: Cursor | None = None) -> "Subscription":
@@ -199,6 +205,16 @@ class Hub:
         news.set()
 
     # --- for subscriptions ---
+
+    @property
+    def beginning(self) -> Cursor:
+        """Before the first event of this order; of another process's order, Redis's, that is 0-0."""
+        return self._began
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything since the beginning is in the ring."""
+        return self._lost_before == self._began
 
     def _at(self, number: int) -> Entry:
         return self._ring[number % self._size]
@@ -236,6 +252,8 @@ class Subscription:
         """Takes its place in the ring."""
         hub = self._hub
         self._cursor = hub.newest if self._since is None else self._since
+        if self._cursor == BEGINNING and hub.is_whole:
+            self._cursor = hub.beginning  # from there on a loss is a gap again
         self._next = hub._after(self._cursor)
         # What left the ring before this process, or this subscription, began was never counted.
         self._countable = self._cursor >= hub._lost_before

@@ -29,7 +29,7 @@ from stream_server.config import Config, url
 from stream_server.connection import SpeakingConnection
 from stream_server.dialect import Dialect, Native
 from stream_server.gate import Gate
-from stream_server.http import HEALTH, MONITOR, STREAM, Site, unauthorized_response
+from stream_server.http import HEALTH, MONITOR, STREAM, Site, no_websocket, unauthorized_response
 from stream_server.hub import Hub
 from stream_server.metrics import Metrics
 from stream_server.monitor import Monitor
@@ -235,8 +235,10 @@ class Server:
             return refusal
         upgrades = request.headers.get_all("Upgrade")  # `get` raises where there are two
         upgrade = any("websocket" in value.lower() for value in upgrades)
-        if not upgrade or path not in (STREAM, MONITOR, *DIALECTS):
+        if not upgrade:
             return self._site.respond(request)
+        if path not in (STREAM, MONITOR, *DIALECTS):
+            return no_websocket(path)
         if self._door.signed(path):
             return await self._admit_signed(connection, path, request)
         if path == MONITOR:

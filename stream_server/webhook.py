@@ -26,6 +26,7 @@ import msgspec
 
 from emotion.errors import ConfigurationError
 from emotion.messages import Alert
+from emotion.package import install_line
 from stream_server.config import Config
 from stream_server.metrics import DeliveryResult, Metrics
 from stream_server.tables import Webhook
@@ -339,7 +340,7 @@ def _client(settings: Webhook) -> tuple["httpx.AsyncClient", tuple[type[BaseExce
         import httpx
     except ImportError:
         raise ConfigurationError(
-            "webhook: it needs httpx: pip install 'emotion-monitor[webhook]', or take the table out"
+            f"webhook: it needs httpx: {install_line('webhook')}, or take the table out"
         ) from None
     try:
         httpx.Request("POST", settings.url)

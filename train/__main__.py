@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 
 from emotion import command_line
 from emotion.errors import ConfigurationError
+from emotion.package import install_line
 from emotion.progress import console
 from train import download as archives
 from train.files import write_json
@@ -165,7 +166,7 @@ def suite(
         from train import suite as suites
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"suite needs {error.name}, for voice activity: pip install 'emotion-monitor[cpu,train]'"
+            f"suite needs {error.name}, for voice activity: {install_line('cpu,train')}"
         ) from error
     from train.features import default_cache
     from train.rows import as_table

@@ -7,6 +7,7 @@ from clients.analyze.timeline import Picture
 from clients.palette import on, palette
 from emotion.errors import ConfigurationError
 from emotion.labels import EMOTIONS
+from emotion.package import install_line
 
 SCALE: Final = 2  # px of the file for one of the picture: sharp on today's screens
 ANCHORS: Final = {"start": "ls", "middle": "ms", "end": "rs"}  # Pillow's, at the baseline
@@ -23,8 +24,8 @@ def check_png() -> None:
         ImageFont.load_default(12)
     except ImportError as error:
         raise ConfigurationError(
-            "timeline format png: Pillow is not installed; pip install 'emotion-monitor[png]' "
-            "brings it, or take svg or html"
+            f"timeline format png: Pillow is not installed; {install_line('png')} brings it, "
+            "or take svg or html"
         ) from error
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from clients.analyze.outputs import Record
 from emotion.errors import ConfigurationError
+from emotion.package import install_line
 
 GROUP: Final = 16_384  # rows that are written together: some 4 MiB
 TEXTS: Final = ("path", "channel", "type", "label", "smoothed_label", "dominant")
@@ -26,7 +27,7 @@ def check_parquet() -> None:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise ConfigurationError(
-            "parquet: pyarrow is not installed; pip install 'emotion-monitor[parquet]' brings it, "
+            f"parquet: pyarrow is not installed; {install_line('parquet')} brings it, "
             "or name a .jsonl or .csv"
         ) from error
 

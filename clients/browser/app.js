@@ -297,9 +297,10 @@ async function ask() {
   if (answer?.status === 401 && !token.value) return show("unauthorized");
   if (!answer?.ok) return;
   const info = await answer.json();
+  const threads = `${info.threads} ${info.threads === 1 ? "thread" : "threads"}`;
   facts = {
     Licence: info.model.licence ?? "",
-    Server: `${info.server} ${info.version}`.trim() + `, ${info.device}, ${info.threads} threads`,
+    Server: `${info.server} ${info.version}`.trim() + `, ${info.device}, ${threads}`,
     Sessions: `${info.sessions.active} of ${info.sessions.max} taken when this page was opened`,
   };
   view.about({ Model: `${info.model.name} ${info.model.version}`, ...facts });

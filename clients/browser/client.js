@@ -46,6 +46,7 @@ const KEEPALIVE_MS = 10_000;
 const PATIENCE_MS = 10_000; // for a connection, and for `started`
 const DEAF_MS = 20_000; // audio sent, nothing heard: it is dead, whatever the browser believes
 const MAX_FRAME = 1 << 15; // values; the server takes 1 MiB
+const UNREACHABLE = "no connection, or this page's origin is not among the server's --origins";
 const MAX_UNSENT_BYTES = 1 << 18; // in the socket; the rest waits in the backlog, where it is counted
 
 export class EmotionStream {
@@ -243,7 +244,8 @@ export class EmotionStream {
     } else if (code === 1001) this.#again("draining", "the server is shutting down");
     else if (code === 1005 || code === 1006 || code === 1012 || code === 1013) {
       const known = this.#state.name === "open" || this.#session;
-      this.#again(known ? "broken" : "unreachable", reason || "no connection to the server");
+      if (known) this.#again("broken", reason || "no connection to the server");
+      else this.#again("unreachable", reason || UNREACHABLE);
     } else this.#end({ name: "over", code: "closed", reason: reason || `closed with code ${code}` });
   }
 

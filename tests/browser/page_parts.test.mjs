@@ -148,6 +148,15 @@ function scripted(play, options = {}) {
   );
 }
 
+test("who never got a connection hears that it may be the page's origin", LIMIT, async () => {
+  const reason = await scripted(async (stream, next) => {
+    stream.open();
+    (await next(1)).end(1006);
+    return stream.state.reason;
+  });
+  assert.match(reason, /origin is not among the server's --origins/);
+});
+
 test("the token goes as a subprotocol, and the stream's name into the address", LIMIT, async () => {
   const [url, protocols, start] = await scripted(
     async (stream, next) => {

@@ -10,6 +10,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from clients.connect import STREAM_PATH, Access, connected
 from clients.errors import UnreachableError
+from clients.options import websocket_url
 from emotion.errors import ConfigurationError
 
 
@@ -25,6 +26,17 @@ def test_the_path_is_appended_once(base: str) -> None:
 def test_what_is_no_address_of_a_server_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="expected ws://HOST:PORT"):
         Access(url).address(STREAM_PATH)
+
+
+def test_the_command_line_takes_the_address_of_the_page_too() -> None:
+    for given, meant in {
+        "http://h:1": "ws://h:1",
+        "HTTPS://h": "wss://h",
+        "wss://h": "wss://h",
+        "h:1": "h:1",
+        "ftp://h": "ftp://h",
+    }.items():
+        assert websocket_url(given) == meant
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no certificates"])

@@ -47,7 +47,8 @@ def test_streams_are_judged_and_measured_from_sending_to_receipt(
 
 def test_telephones_and_silence(client: Client, server: str) -> None:
     options = "--streams 2 --seconds 1 --ramp 1 --encoding mulaw --speech-share 0 --frame-ms 60"
-    result = line(client("load", "--url", server, *options.split(), "--json"))
+    page = server.replace("ws://", "http://")
+    result = line(client("load", "--url", page, *options.split(), "--json"))
     assert result["windows"] == result["silent"] >= 1
     assert result["inferred"] == 0 and result["inferred_p99_ms"] is None
 

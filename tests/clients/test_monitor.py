@@ -260,11 +260,20 @@ def test_what_does_not_fit_on_the_screen_is_counted() -> None:
     assert len(lines) <= 10 and lines[-1] == "and 14 more"
 
 
-@pytest.mark.parametrize(("count", "said"), [(6, "6 events"), (None, "an unknown number")])
-def test_gaps_are_told(count: int | None, said: str) -> None:
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([6], "6 events missed in 1 gap"),
+        ([1], "1 event missed in 1 gap"),
+        ([2, 3], "5 events missed in 2 gaps"),
+        ([None], "an unknown number of events missed in 1 gap"),
+    ],
+)
+def test_gaps_are_told(counts: list[int | None], said: str) -> None:
     calls = Calls()
-    calls.apply(event("gap", count=count))
-    assert said in shown(calls)[0]
+    for count in counts:
+        calls.apply(event("gap", count=count))
+    assert said in " ".join(" ".join(shown(calls)).split())
 
 
 @pytest.mark.parametrize(

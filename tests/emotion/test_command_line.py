@@ -120,3 +120,27 @@ def test_a_closed_pipe_is_a_silent_end():
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("module", ["train", "export"])
+def test_the_version_needs_no_extra(module: str) -> None:
+    program = f"import sys; sys.modules['torch'] = None; import {module}; {module}.main()"
+    command = [sys.executable, "-c", program, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("emotion-monitor") and not done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("benchmarks.window", "cpu,train,export"), ("benchmarks.choose_recipe", "cpu,train")],
+)
+def test_a_benchmark_says_in_a_line_which_extra_it_lacks(module: str, extra: str) -> None:
+    program = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        f"runpy.run_module({module!r}, run_name='__main__')"
+    )
+    command = [sys.executable, "-c", program, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.startswith("error: torch is not installed; ")
+    assert f"'.[{extra}]'" in done.stderr and done.stderr.count("\n") == 1

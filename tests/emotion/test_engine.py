@@ -138,7 +138,7 @@ def test_a_model_that_says_so_does_not_adapt(tmp_path):
 
 def test_cuda_where_it_is_missing_is_an_error_with_the_way_out(model_folder, monkeypatch):
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(DeviceError, match=r"emotion-monitor\[cuda\].*--device cpu"):
+    with pytest.raises(DeviceError, match=r"'\.\[cuda\]'.*--device cpu"):
         load_engine(model_folder, "cuda")
 
 

@@ -52,6 +52,22 @@ def test_int16_float32_and_float64_give_the_same_events():
     assert all(answer == answers[0] for answer in answers)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_cast_to_floats_are_refused_with_the_way_out_and_not_heard(kind, sign):
+    samples = (sign * np.abs(restless(2)[:, 0]) * 32_767).astype(kind)
+    monitor = Monitor(fake_engine())
+    with pytest.raises(
+        AudioError, match=r"up to \d.*-1 to 1; divide int16 by 32768, or pass int16"
+    ):
+        monitor.feed(samples)
+    assert monitor.finish()[-1].audio_s == 0
+
+
+def test_floats_somewhat_too_loud_are_heard():
+    assert len(Monitor(fake_engine()).feed(restless(2)[:, 0] * 7)) == 2
+
+
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
 def test_a_monitor_gives_the_events_of_a_session(rate):
     pcm = np.rint(restless(12.7, rate) * 32_767).astype("<i2")

@@ -17,6 +17,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.http11 import Request
 
+import stream_server.gate
 from emotion.engine import Engine
 from stream_server.admission import Admission
 from stream_server.auth import Authenticator, Principal, Role, unauthorized
@@ -148,6 +149,27 @@ async def test_a_page_from_elsewhere_gets_403_whatever_token_it_has(server: Serv
     foreign = {"origin": "http://evil.example", "additional_headers": bearer(PUBLISHER)}
     assert await status_of(server.url, **foreign) == 403
     assert refusals(server.metrics, "origin") == 1
+
+
+async def test_the_log_names_a_refused_page_once_and_what_lets_it_in(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        assert await status_of(server.url, origin="http://desk.example") == 403
+    said = [record for record in caplog.records if "http://desk.example" in record.getMessage()]
+    assert [record.levelno for record in said] == [logging.WARNING]
+    assert "--origins" in said[0].getMessage()
+
+
+async def test_however_many_pages_are_refused_the_log_names_some(
+    server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_server.gate, "MAX_TOLD", 2)
+    for number in range(5):
+        assert await status_of(server.url, origin=f"http://{number}.example" + "x" * 900) == 403
+    said = [text for text in caplog.messages if "refused" in text]
+    assert len(said) == 3 and "no longer told" in said[-1]
+    assert max(map(len, said)) < 400
 
 
 async def test_origins_can_be_listed(engine: Engine) -> None:

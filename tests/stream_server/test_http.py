@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from emotion.engine import Engine
 from stream_server import http
@@ -29,6 +31,17 @@ async def server(engine: Engine) -> AsyncIterator[Server]:
 async def test_a_server_that_listens_is_alive_and_ready(server: Server) -> None:
     assert (await ask(server.url, "/healthz"))[:2] == (200, b"alive\n")
     assert (await ask(server.url, "/readyz"))[:2] == (200, b"ready\n")
+
+
+@pytest.mark.parametrize("path", ["/", "/stream", "/v1/info", "/v1/stream/"])
+async def test_a_handshake_where_there_is_no_websocket_is_told_where_there_is_one(
+    server: Server, path: str
+) -> None:
+    with pytest.raises(InvalidStatus) as refusal:
+        await connect(server.url + path, compression=None)
+    answer = refusal.value.response
+    assert answer.status_code == 404 and b"/v1/stream" in (answer.body or b"")
+    assert answer.headers["Content-Type"].startswith("text/plain")
 
 
 async def test_a_draining_server_is_alive_and_not_ready(server: Server) -> None:

@@ -139,6 +139,28 @@ async def test_a_cursor_of_an_earlier_process_is_a_gap_of_unknown_size():
     assert first["seq"] == 1
 
 
+async def test_from_the_beginning_there_is_no_gap_while_nothing_was_dropped():
+    hub = hub_of(4)
+    frames = aiter(hub.subscribe(since=Cursor(0, 0)))
+    assert json.loads(await anext(frames))["cursor"] == "1000000-0"
+    publish(hub, [1, 2, 3, 4])
+    assert (await read(hub.subscribe(since=Cursor(0, 0)), 1))[0]["seq"] == 1
+    publish(hub, [5])
+    [gap] = await read(hub.subscribe(since=Cursor(0, 0)), 1)
+    assert (gap["from"], gap["to"], gap["count"]) == ("0-0", "1000000-1", None)
+    gap = json.loads(await anext(frames))  # who was there when it was dropped hears how much it was
+    assert (gap["from"], gap["to"], gap["count"]) == ("1000000-0", "1000000-1", 1)
+
+
+async def test_from_the_beginning_of_anothers_order_there_is_a_gap_where_it_is_not_whole():
+    for lost, kinds in ((Cursor(0, 0), ["silence"]), (Cursor(7, 1), ["gap", "silence"])):
+        hub = hub_of(4)
+        hub.begin(lost, lost)
+        hub.append(Cursor(7, 2), "call-1", msgspec.json.encode(event(1)).decode())
+        frames = await read(hub.subscribe(since=Cursor(0, 0)), len(kinds))
+        assert [frame["type"] for frame in frames] == kinds
+
+
 async def test_who_falls_behind_while_live_goes_on_with_the_newest_and_may_ask_again(
     monkeypatch: pytest.MonkeyPatch,
 ):

@@ -258,6 +258,71 @@ def test_a_new_token_comes_with_its_table_for_the_file(tmp_path: Path) -> None:
     assert token.sha256 == hashlib.sha256(secret.encode()).hexdigest() and len(secret) >= 43
 
 
+@pytest.mark.parametrize(
+    ("options", "roles"),
+    [
+        ((), ["publish"]),
+        (("--role", "monitor"), ["monitor"]),
+        (("--role", "monitor", "--role", "publish", "--role", "monitor"), ["monitor", "publish"]),
+    ],
+)
+def test_a_new_token_has_the_roles_that_were_asked_for(
+    options: Sequence[str], roles: list[str]
+) -> None:
+    done = said("--new-token", "desk", *options)
+    assert tomllib.loads(done.stdout)["tokens"][0]["roles"] == roles
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (
+            ("--new-token", "desk", "--role", "admin"),
+            "error: role 'admin': expected publish or monitor",
+        ),
+        (("--role", "monitor"), "error: --role says what a new token is good for: "),
+    ],
+)
+def test_a_role_that_there_is_not_or_for_no_token_is_refused(
+    options: Sequence[str], error: str
+) -> None:
+    done = said(*options)
+    assert done.returncode == 2 and done.stderr.startswith(error) and not done.stdout
+
+
+def test_the_help_names_choices_and_defaults() -> None:
+    text = said("--help", COLUMNS="200").stdout
+    for what in ("auto|cpu|cuda", "text|json", "publish|monitor", "Default: 127.0.0.1."):
+        assert what in text
+    assert "VALUE" not in text
+
+
+def test_the_version_is_told() -> None:
+    done = said("--version")
+    assert done.returncode == 0 and re.fullmatch(r"emotion-monitor( \S+)?\n", done.stdout)
+
+
+def test_the_log_says_where_the_page_is(model_folder: Path) -> None:
+    command = [*COMMAND, "--model", str(model_folder), "--port", "0"]
+    with Process(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if "listening" in line)
+        found = re.search(r"ws://(127\.0\.0\.1:\d+) and http://(\S+) \(the page\)", line)
+        assert found is not None and found[1] == found[2]
+        process.terminate()
+
+
+def said(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What the command says that serves nothing."""
+    return subprocess.run(
+        [*COMMAND, *options],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 def test_what_is_allowed_and_dangerous_is_said(caplog: pytest.LogCaptureFixture) -> None:
     tokens = (Token(name="a", sha256="ab" * 32, roles=("publish",)),)
     key = Path("key")

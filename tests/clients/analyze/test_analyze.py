@@ -448,7 +448,7 @@ def test_parquet_without_pyarrow_is_one_line(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     ran = analyze(folder, "--out", tmp_path / "out.parquet")
-    assert ran.code == 2 and "emotion-monitor[parquet]" in ran.error
+    assert ran.code == 2 and "'.[parquet]'" in ran.error
 
 
 def test_no_more_recordings_are_taken_than_are_worked_on(

@@ -187,7 +187,7 @@ def test_png_without_pillow_is_one_line(
         *("analyze", tmp_path / "a.wav", "--out", tmp_path / "out.csv"),
         *("--timelines", tmp_path / "t", "--timeline-format", "png"),
     )
-    assert ran.code == 2 and "emotion-monitor[png]" in ran.error
+    assert ran.code == 2 and "'.[png]'" in ran.error
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "\udc80"])
