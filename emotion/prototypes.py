@@ -45,11 +45,13 @@ class Voices:
         means: each emotion's traits: float32 [8, K].
         variance: of voices around them, where repetitions have 1: float32 [K].
         trust: weight of the correction: traits are not independent, so their evidence counts in part.
+        change: probability that another voice takes over between two utterances; 0: never.
     """
 
     means: Vector
     variance: Vector
     trust: float
+    change: float = CHANGE
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class Prototypes:
         own, common = self._log_densities(traits)
         prior = np.log(np.maximum(probabilities, LEAST))
         ratio = np.logaddexp.reduce(prior + own) - np.logaddexp.reduce(prior + common)
-        same = self.same * (1 - CHANGE) ** utterances
+        same = self.same * (1 - self.voices.change) ** utterances
         other = (1 - same) * np.exp(-np.clip(utterances * ratio, -MOST_EVIDENCE, MOST_EVIDENCE))
         return replace(self, same=float(same / (same + other)))
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from emotion.adapt import PATIENCE_S, Baseline
 from emotion.progress import track
-from emotion.prototypes import Voices
+from emotion.prototypes import CHANGE, Voices
 from train.evaluate import Figures, figures, probabilities
 from train.held_out import NOISES, SNRS_DB, Fold
 from train.streams import Answers, Rows, Voice, answers, balanced, hand_over, neutral_heavy
@@ -107,12 +107,20 @@ def _conditions(fold: Fold) -> dict[str, Callable[[], Array]]:
     return conditions
 
 
-def prior(fold: Fold, patience_s: float = PATIENCE_S) -> Baseline:
-    """What every call starts from: the training set's statistics, as the contract will carry them."""
+def prior(fold: Fold, *, forgets: bool = True) -> Baseline:
+    """What every call starts from: the training set's statistics, as the contract will carry them.
+
+    Args:
+        fold: the model's.
+        forgets: whether another voice may be noticed.
+    """
     head, recipe = fold.checkpoint.head, fold.checkpoint.recipe
     voices = None
     if recipe.traits:
-        voices = Voices(head.emotion_traits.numpy(), head.voice_variance.numpy(), recipe.trust)
+        change = CHANGE if forgets else 0.0
+        means, variance = head.emotion_traits.numpy(), head.voice_variance.numpy()
+        voices = Voices(means, variance, recipe.trust, change)
+    patience_s = PATIENCE_S if forgets else math.inf
     return Baseline.prior(head.mean.numpy(), head.std.numpy(), recipe.prior_s, patience_s, voices)
 
 
@@ -150,7 +158,7 @@ def _hand_over(fold: Fold) -> dict[str, Answers]:
     head = fold.checkpoint.head
     return {
         "unadapted": answers(head, calls),
-        "never forgetting": answers(head, calls, prior(fold, math.inf)),
+        "never forgetting": answers(head, calls, prior(fold, forgets=False)),
         AS_SERVED: answers(head, calls, prior(fold)),
         "fresh start": _fresh(fold, calls),
     }

@@ -103,6 +103,11 @@ def test_a_stranger_is_told_from_the_voice_and_then_nothing_is_corrected(voices:
     assert known.corrected(EVEN, traits) == pytest.approx(EVEN, abs=known.same)
 
 
+def test_where_no_other_voice_can_come_none_is_noticed(voices: Voices) -> None:
+    known = _known(replace(voices, change=0.0), 3.0)
+    assert known.recognising(EVEN, voices.means[0] - 9, UTTERANCE_S).same == 1
+
+
 def test_seconds_that_were_heard_before_recognise_nobody(voices: Voices) -> None:
     known = _known(voices, 3.0)
     far = voices.means[0] - 9
