@@ -27,7 +27,7 @@ from train.checkpoint import (
     stored_recipe,
     weights_sha256,
 )
-from train.corpora import Clip, emotions_of, load_ravdess, speakers_of
+from train.corpora import Clip, emotions_of, load_corpus, missing_emotions, speakers_of
 from train.device import fastest
 from train.encoder import Embedder, load_whisper
 from train.evaluate import Figures, combined, figures, probabilities, result, summary
@@ -35,7 +35,7 @@ from train.features import Features, extract, extract_pieces
 from train.files import write_json
 from train.fit import Epoch, Fitted, fit_head
 from train.recipe import Recipe, recipe_from
-from train.splits import Protocol, Split, emobox_splits, everything, random_split
+from train.splits import Protocol, Split, emobox_splits, everything, random_split, speaker_splits
 from train.tune import KEPT, Lessons
 from train.tuned import tuned_encoder
 from train.waves import Waves, read_waves
@@ -89,13 +89,15 @@ def prepare(recipe: Recipe, data: Path, cache: Path, whisper: str | None = None)
     Raises:
         EmotionError: the corpus or Whisper cannot be used.
     """
-    found = load_ravdess(data)
+    found = load_corpus(data)
     name = whisper or recipe.whisper
     # A folder is remembered by its last name: where it lay on this machine helps nobody else.
     label = Path(name).resolve().name if Path(name).is_dir() else name
     recipe = msgspec.structs.replace(recipe, whisper=label)
     embedder = Embedder(load_whisper(name), recipe).eval()
     clips, waves = read_waves(found, usable_backend(recipe.audio_backend))
+    if missing := missing_emotions(clips):
+        _log.warning("no recording is %s: the model will hardly ever say so", " or ".join(missing))
     return Material(recipe, embedder, clips, waves, cache)
 
 
@@ -140,7 +142,7 @@ def crossval_run(
         out: gets `crossval.json`, and a run for each model, in `seed-S` or `fold-K`; where the
             encoder is not tuned, one `encoder.safetensors` for all.
         protocol: `random`: 80/20 splits drawn with `recipe.seed` and the seeds after it;
-            `emobox`: EmoBox's folds.
+            `emobox`: EmoBox's folds of RAVDESS; `speakers`: folds of any corpus's speakers.
         seeds: how many random splits.
 
     Returns:
@@ -172,6 +174,8 @@ def trainings(material: Material, protocol: Protocol, seeds: int) -> list[tuple[
     recipe, clips = material.recipe, material.clips
     if protocol == "emobox":
         return [(split, recipe.seed) for split in emobox_splits(clips, recipe.songs)]
+    if protocol == "speakers":
+        return [(split, recipe.seed) for split in speaker_splits(clips, recipe.songs)]
     return [(random_split(clips, seed), seed) for seed in range(recipe.seed, recipe.seed + seeds)]
 
 
@@ -241,6 +245,10 @@ def made_of(material: Material, split: Split) -> str:
     digest = hashlib.sha256(parts.encode())
     for row in split.train:
         digest.update(material.waves.recording(int(row)).numpy().tobytes())
+    # RAVDESS's names say it all; a manifest may come to say something else of the same names.
+    clips = [material.clips[row] for row in (*split.train, *split.test)]
+    if any(clip.speaker for clip in clips):
+        digest.update(repr([(clip.emotion, clip.speaker) for clip in clips]).encode())
     return digest.hexdigest()
 
 
@@ -290,7 +298,7 @@ def evaluate_run(
         CorpusError: the run was trained on every clip there is.
     """
     checkpoint = load_checkpoint(run)
-    protocol, clips = _unheard(run, checkpoint, load_ravdess(data))
+    protocol, clips = _unheard(run, checkpoint, load_corpus(data))
     features = extract(clips, checkpoint.embedder, cache)
     measured = figures(features.emotions, probabilities(checkpoint.head, features.embeddings))
     return result(protocol, measured, checkpoint.recipe), {run.name: history(run)}
@@ -374,7 +382,8 @@ def _unheard(
     held_out, trained = frozenset(names.held_out), frozenset(names.train)
     judged = [clip for clip in clips if clip.name in held_out]
     if judged:
-        return ("emobox" if "emobox" in checkpoint.metrics else "random"), judged
+        folds: tuple[Protocol, ...] = ("emobox", "speakers")
+        return next((each for each in folds if each in checkpoint.metrics), "random"), judged
     judged = [clip for clip in clips if clip.name not in trained]
     if not judged:
         raise CorpusError(
