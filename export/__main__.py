@@ -15,11 +15,11 @@ from export import judge as judging
 from export import parity
 from export.build import Settings, build, save
 from export.clips import Waveform, awkward_sounds, fitting_clips, read_clip, recordings
-from export.convert import training_data
+from export.convert import licence_of, training_data
 from export.graphs import Networks
 from export.quantize import Target
 from train.checkpoint import load_checkpoint, load_clip_names
-from train.corpora import load_ravdess
+from train.corpora import load_corpus
 from train.files import write_json
 
 RECORDINGS = 24
@@ -55,11 +55,11 @@ def export(
     checkpoint = load_checkpoint(run)
     networks = Networks(checkpoint.embedder, checkpoint.head)
     trained_on = load_clip_names(run).train
-    heard = training_data(trained_on)
+    origin = {"data": training_data(trained_on), "licence": licence_of(trained_on)}
     clips = _fitting(settings, data, trained_on, console)
     with console.status("exporting"):
         models = build(networks, settings, clips=clips)
-        paths = save(models, networks, settings, checkpoint.metrics, out, data=heard)
+        paths = save(models, networks, settings, checkpoint.metrics, out, **origin)
     _sizes(paths, console)
     sounds = awkward_sounds() + (recordings(data, RECORDINGS) if data else [])
     checks = parity.compare(paths, networks, precision, sounds)
@@ -111,7 +111,7 @@ def _fitting(
     """What int8 is fitted to: recordings that the model was trained on, where there are some."""
     if settings.precision != "int8":
         return []
-    chosen = fitting_clips(load_ravdess(data), names) if data else []
+    chosen = fitting_clips(load_corpus(data), names) if data else []
     if not chosen:
         console.print("int8 is fitted to made-up sounds: give --data with the run's training clips")
     return [read_clip(clip.path) for clip in chosen]

@@ -10,7 +10,7 @@ from onnx.utils import Extractor
 
 from emotion.contract import Graph, Precision
 from export.clips import Waveform, roughened, speech_like
-from export.convert import GRAPHS, contract_of, convert, write
+from export.convert import GRAPHS, RAVDESS_LICENCE, contract_of, convert, write
 from export.graphs import INPUTS, OUTPUTS, Networks
 from export.quantize import Target, quantize, steps, store_half
 from export.rewire import rewire
@@ -104,6 +104,7 @@ def save(
     folder: Path,
     *,
     data: str = "",
+    licence: str = RAVDESS_LICENCE,
 ) -> dict[Graph, Path]:
     """Writes the models with their contracts as `folder/GRAPH.onnx`, checked.
 
@@ -114,6 +115,7 @@ def save(
         metrics: figures on clips that the model never trained on.
         folder: made where it is missing.
         data: what they were trained on, for people.
+        licence: terms of the weights.
 
     Returns:
         Each graph's file.
@@ -126,6 +128,7 @@ def save(
             networks,
             metrics,
             data=data,
+            licence=licence,
             precision=settings.precision,
             target=target,
         )

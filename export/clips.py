@@ -11,7 +11,7 @@ import numpy.typing as npt
 from emotion.contract import SAMPLE_RATE
 from export.convert import MAX_SAMPLES, MIN_SAMPLES
 from train.audio import read_mono
-from train.corpora import Clip, load_ravdess
+from train.corpora import Clip, load_corpus
 
 Waveform = npt.NDArray[np.float32]
 
@@ -74,7 +74,7 @@ def recordings(folder: Path, count: int) -> list[Sound]:
         CorpusError: there is no clip in the folder.
         AudioError: one of the clips cannot be decoded.
     """
-    clips = load_ravdess(folder)
+    clips = load_corpus(folder)
     rows = np.unique(np.linspace(0, len(clips) - 1, count).round().astype(int))
     return [Sound(clips[row].name, read_clip(clips[row].path)) for row in rows]
 

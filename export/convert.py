@@ -20,6 +20,7 @@ from emotion.errors import ConfigurationError
 from emotion.labels import EMOTIONS
 from export.graphs import INPUTS, Networks
 from train import files
+from train.corpora import is_ravdess_name
 from train.encoder import CONTEXT_SAMPLES
 from train.recipe import Recipe
 
@@ -32,14 +33,18 @@ MAX_BATCH: Final = 1024
 
 GRAPHS: Final[tuple[Graph, ...]] = ("encoder", "classifier", "monitor")
 
-LICENCE: Final = (
+RAVDESS_LICENCE: Final = (
     "Encoder: OpenAI Whisper, MIT. Classifier: trained on RAVDESS (Livingstone and Russo 2018), "
     "CC BY-NC-SA 4.0, so for non-commercial use; retrain it on other recordings for any other."
 )
-DATA: Final = (
+OWN_LICENCE: Final = (
+    "Encoder: OpenAI Whisper, MIT. Classifier: on the terms of the recordings it was trained on."
+)
+RAVDESS_DATA: Final = (
     "RAVDESS: {clips} clips of acted North American English, {channels}, {actors} professional "
     "actors (doi 10.1371/journal.pone.0196391)"
 )
+OWN_DATA: Final = "{clips} clips of a corpus that is not RAVDESS"
 
 
 def contract_of(
@@ -48,6 +53,7 @@ def contract_of(
     metrics: dict[str, Any],
     *,
     data: str = "",
+    licence: str = RAVDESS_LICENCE,
     precision: Precision = "fp32",
     target: str = "",
     version: str = "1",
@@ -59,6 +65,7 @@ def contract_of(
         networks: where the recipe and the corpus's statistics come from.
         metrics: figures on clips that the model never trained on.
         data: what it trained on, for people.
+        licence: terms of the weights.
         precision: number format of the weights.
         target: instruction set of an int8 file, empty otherwise.
         version: the model's version, for people.
@@ -86,7 +93,7 @@ def contract_of(
         opset=OPSET,
         recipe=msgspec.to_builtins(recipe),
         metrics=metrics,
-        licence=LICENCE,
+        licence=licence,
         data=data,
     )
 
@@ -95,14 +102,25 @@ def training_data(names: Collection[str]) -> str:
     """What a run trained on, in words.
 
     Args:
-        names: its clips, as RAVDESS names them: `modality-channel-...-actor`.
+        names: its clips; RAVDESS's are named `modality-channel-...-actor`.
     """
     if not names:
         return "not recorded"
+    if not all(map(is_ravdess_name, names)):
+        return OWN_DATA.format(clips=len(names))
     heard = {name.split("-")[1] for name in names}
     channels = [word for code, word in (("01", "speech"), ("02", "song")) if code in heard]
     actors = len({name.rsplit("-", 1)[-1] for name in names})
-    return DATA.format(clips=len(names), channels=" and ".join(channels), actors=actors)
+    return RAVDESS_DATA.format(clips=len(names), channels=" and ".join(channels), actors=actors)
+
+
+def licence_of(names: Collection[str]) -> str:
+    """Terms of a run's weights: RAVDESS's, too, where it is not recorded what it trained on.
+
+    Args:
+        names: its clips.
+    """
+    return RAVDESS_LICENCE if all(map(is_ravdess_name, names)) else OWN_LICENCE
 
 
 def convert(networks: Networks, graph: Graph) -> onnx.ModelProto:

@@ -19,7 +19,7 @@ from export.clips import fitting_clips, read_clip
 from export.graphs import Networks
 from export.parity import Array, Check, Session
 from train.checkpoint import load_checkpoint, load_clip_names, weights_sha256
-from train.corpora import Clip, load_ravdess
+from train.corpora import Clip, load_corpus
 from train.evaluate import figures
 
 MAX_DISAGREEMENT: Final = 0.02
@@ -93,7 +93,7 @@ def judge(run: Path, data: Path, settings: Settings) -> tuple[list[Fold], list[C
         raise ConfigurationError(
             f"--judge {run}: no models there; make them: emotion-train crossval"
         )
-    clips = load_ravdess(data)
+    clips = load_corpus(data)
     encoders: Encoders = {}
     folds = [_fold(folder, clips, settings, encoders) for folder in folders]
     return folds, _checks(folds, settings)

@@ -27,7 +27,9 @@ app = typer.Typer(
 PRINTED_WIDTH = 120
 """Columns of a table that goes into a file or a log."""
 
-Data = Annotated[Path, typer.Option(help="Folder with the recordings.")]
+Data = Annotated[
+    Path, typer.Option(help="Folder with the recordings: RAVDESS, or your own and their clips.csv.")
+]
 Run = Annotated[Path, typer.Option(help="Folder to write, outside the repository or under runs/.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="seed, stream, edge or a .toml file.")]
 Whisper = Annotated[
@@ -50,6 +52,7 @@ class Folds(StrEnum):
 
     random = "random"
     emobox = "emobox"
+    speakers = "speakers"
 
 
 class Int8(StrEnum):
@@ -126,7 +129,10 @@ def crossval(
     recipe: RecipeName,
     folds: Annotated[
         Folds,
-        typer.Option(help="random: 80/20 splits, actors on both sides; emobox: unseen actors."),
+        typer.Option(
+            help="random: 80/20 splits, actors on both sides; emobox: unseen actors of RAVDESS; "
+            "speakers: unseen speakers of any corpus."
+        ),
     ],
     data: Data,
     out: Run,
@@ -139,10 +145,13 @@ def crossval(
     """Train and measure one model per fold; OUT gets crossval.json, plots/ and a run per fold."""
     from train import report as reports
     from train import runs
+    from train.corpora import load_corpus, require_ravdess
     from train.features import default_cache
 
-    if seeds is not None and folds is Folds.emobox:
-        raise ConfigurationError("--seeds is for --folds random: EmoBox's six folds are fixed")
+    if seeds is not None and folds is not Folds.random:
+        raise ConfigurationError(f"--seeds is for --folds random: the folds of {folds} are fixed")
+    if folds is Folds.emobox:  # before hours of recordings are read
+        require_ravdess(load_corpus(data), "--folds emobox")
     material = runs.prepare(load_recipe(recipe), data, cache or default_cache(), whisper)
     result, histories = runs.crossval_run(material, out, folds.value, seeds or 5)
     reports.plot_result(result, histories, out / "plots")
@@ -161,7 +170,7 @@ def suite(
         Int8, typer.Option(help="Instruction set that int8 is judged for, or none to leave it out.")
     ] = Int8.avx2,
 ) -> None:
-    """Every figure of the model card: trains what is missing, measures, prints one table."""
+    """Every figure of the model card, on RAVDESS: trains what is missing, measures, prints one table."""
     try:
         from train import suite as suites
     except ModuleNotFoundError as error:

@@ -97,7 +97,7 @@ def combined(
     """A result file about several models: figures are means over them, counts are sums.
 
     Args:
-        protocol: `random`: the parts are split seeds; `emobox`: they are folds.
+        protocol: `random`: the parts are split seeds; `emobox`, `speakers`: they are folds.
         parts: names such as `seed-42` or `fold-1`, each with its figures.
         recipe: the one they share.
     """

@@ -61,7 +61,7 @@ def fit_head(
     """Fits a head; the last epoch's weights are the result, whatever the held-out clips say.
 
     Args:
-        train: clips to learn from, every class among them.
+        train: clips to learn from, of two classes or more.
         recipe: the head's shape and how to fit it.
         seed: of the first weights, the order of the clips and dropout.
         validation: held-out clips: watched for the learning curve, and by the `plateau` schedule.
@@ -208,9 +208,14 @@ def batches(order: Tensor, size: int) -> Iterator[Tensor]:
 
 
 def class_weights(emotions: npt.NDArray[np.int64]) -> Tensor:
-    """Inverse to the classes' frequency, 1 on average over the clips: float32 [8]."""
+    """Inverse to the classes' frequency, 1 on average over the clips: float32 [8].
+
+    A class without clips weighs nothing.
+    """
     counts = np.bincount(emotions, minlength=len(EMOTIONS))
-    return torch.from_numpy(len(emotions) / (len(EMOTIONS) * counts)).float()
+    occur = counts > 0
+    even = len(emotions) / (occur.sum() * np.maximum(counts, 1))
+    return torch.from_numpy(np.where(occur, even, 0.0)).float()
 
 
 def _set_statistics(head: Head, views: npt.NDArray[np.float32]) -> None:

@@ -99,6 +99,7 @@ def lines(report: dict[str, Any]) -> list[str]:
 _PROTOCOLS: Final = {
     "random": "random split (actors on both sides)",
     "emobox": "unseen actors (EmoBox folds, speech)",
+    "speakers": "unseen speakers (folds by speaker, speech)",
     "other": "clips not trained on",
 }
 

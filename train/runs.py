@@ -27,7 +27,7 @@ from train.checkpoint import (
     stored_recipe,
     weights_sha256,
 )
-from train.corpora import Clip, emotions_of, load_ravdess, speakers_of
+from train.corpora import Clip, emotions_of, load_corpus, missing_emotions, speakers_of
 from train.device import fastest
 from train.encoder import Embedder, load_whisper
 from train.evaluate import Figures, combined, figures, probabilities, result, summary
@@ -37,7 +37,7 @@ from train.files import write_json
 from train.fit import VERSION as FIT_VERSION
 from train.fit import Epoch, Fitted, fit_head
 from train.recipe import Recipe, recipe_from
-from train.splits import Protocol, Split, emobox_splits, everything, random_split
+from train.splits import Protocol, Split, emobox_splits, everything, random_split, speaker_splits
 from train.tune import KEPT, Lessons
 from train.tune import VERSION as TUNE_VERSION
 from train.tuned import tuned_encoder
@@ -92,13 +92,15 @@ def prepare(recipe: Recipe, data: Path, cache: Path, whisper: str | None = None)
     Raises:
         EmotionError: the corpus or Whisper cannot be used.
     """
-    found = load_ravdess(data)
+    found = load_corpus(data)
     name = whisper or recipe.whisper
     # A folder is remembered by its last name: where it lay on this machine helps nobody else.
     label = Path(name).resolve().name if Path(name).is_dir() else name
     recipe = msgspec.structs.replace(recipe, whisper=label)
     embedder = Embedder(load_whisper(name), recipe).eval()
     clips, waves = read_waves(found, usable_backend(recipe.audio_backend))
+    if missing := missing_emotions(clips):
+        _log.warning("no recording is %s: the model will hardly ever say so", " or ".join(missing))
     return Material(recipe, embedder, clips, waves, cache)
 
 
@@ -143,7 +145,7 @@ def crossval_run(
         out: gets `crossval.json`, and a run for each model, in `seed-S` or `fold-K`; where the
             encoder is not tuned, one `encoder.safetensors` for all.
         protocol: `random`: 80/20 splits drawn with `recipe.seed` and the seeds after it;
-            `emobox`: EmoBox's folds.
+            `emobox`: EmoBox's folds of RAVDESS; `speakers`: folds of any corpus's speakers.
         seeds: how many random splits.
 
     Returns:
@@ -175,6 +177,8 @@ def trainings(material: Material, protocol: Protocol, seeds: int) -> list[tuple[
     recipe, clips = material.recipe, material.clips
     if protocol == "emobox":
         return [(split, recipe.seed) for split in emobox_splits(clips, recipe.songs)]
+    if protocol == "speakers":
+        return [(split, recipe.seed) for split in speaker_splits(clips, recipe.songs)]
     return [(random_split(clips, seed), seed) for seed in range(recipe.seed, recipe.seed + seeds)]
 
 
@@ -244,6 +248,10 @@ def made_of(material: Material, split: Split) -> str:
     names = _names(material, split).train
     heard = material.waves[split.train].digest()
     parts = f"{versions} {weights_sha256(material.embedder)} {names} {heard}"
+    # RAVDESS's names say it all; a manifest may come to say something else of the same names.
+    clips = [material.clips[row] for row in (*split.train, *split.test)]
+    if any(clip.speaker for clip in clips):
+        parts += f" {[(clip.emotion, clip.speaker) for clip in clips]}"
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
@@ -293,7 +301,7 @@ def evaluate_run(
         CorpusError: the run was trained on every clip there is.
     """
     checkpoint = load_checkpoint(run)
-    protocol, clips = _unheard(run, checkpoint, load_ravdess(data))
+    protocol, clips = _unheard(run, checkpoint, load_corpus(data))
     features = extract(clips, checkpoint.embedder, cache)
     measured = figures(features.emotions, probabilities(checkpoint.head, features.embeddings))
     return result(protocol, measured, checkpoint.recipe), {run.name: history(run)}
@@ -377,7 +385,8 @@ def _unheard(
     held_out, trained = frozenset(names.held_out), frozenset(names.train)
     judged = [clip for clip in clips if clip.name in held_out]
     if judged:
-        return ("emobox" if "emobox" in checkpoint.metrics else "random"), judged
+        folds: tuple[Protocol, ...] = ("emobox", "speakers")
+        return next((each for each in folds if each in checkpoint.metrics), "random"), judged
     judged = [clip for clip in clips if clip.name not in trained]
     if not judged:
         raise CorpusError(

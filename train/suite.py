@@ -26,7 +26,7 @@ from emotion.engine import load_voice
 from emotion.errors import ConfigurationError
 from train import report as reports
 from train import runs
-from train.corpora import load_ravdess
+from train.corpora import load_corpus, load_ravdess, require_ravdess
 from train.evaluate import combined
 from train.files import write, write_json
 from train.frontend import SAMPLE_RATE
@@ -76,6 +76,7 @@ def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
     Raises:
         EmotionError: the corpus, Whisper or an earlier run cannot be used.
     """
+    require_ravdess(load_corpus(order.data), "suite")
     material = runs.prepare(load_recipe(order.recipe), order.data, order.cache, order.whisper)
     random, emobox = (_trained(material, order, each) for each in ("random", "emobox"))
     del material  # the whole corpus's recordings

@@ -140,8 +140,9 @@ def _adapted(
 
 
 def _means(rows: Array, emotions: npt.NDArray[np.int64]) -> Array:
-    """Each emotion's mean: float64 [8, K]."""
-    return np.stack([rows[emotions == index].mean(axis=0) for index in range(len(EMOTIONS))])
+    """Each emotion's mean, that of all rows where there is none of it: float64 [8, K]."""
+    chosen = (emotions == index for index in range(len(EMOTIONS)))
+    return np.stack([rows[own if own.any() else slice(None)].mean(axis=0) for own in chosen])
 
 
 def _scatter(
@@ -155,9 +156,10 @@ def _scatter(
     )
     repetitions = apart.T @ apart / (len(apart) - len(groups))
     offsets = centres - means[[emotions[rows[0]] for rows in groups]]
-    voices = offsets.T @ offsets / max(1, len(groups) - len(means))
+    occur = np.unique(emotions)
+    voices = offsets.T @ offsets / max(1, len(groups) - len(occur))
     # A centre of n repetitions moves by chance too, by their variance over n.
     voices = voices - repetitions * np.mean([1 / len(rows) for rows in groups])
     sphere = np.eye(size) * np.trace(repetitions) / size
     repetitions = (1 - SHRINKAGE) * repetitions + SHRINKAGE * sphere
-    return _Scatter(repetitions, voices, np.cov(means.T))
+    return _Scatter(repetitions, voices, np.cov(means[occur].T))

@@ -70,7 +70,7 @@ def tune(embedder: Embedder, lessons: Lessons, recipe: Recipe, seed: int, folder
 
     Args:
         embedder: what to begin with; left as it is.
-        lessons: training clips, every emotion among them.
+        lessons: training clips, of two emotions or more.
         recipe: `tuning` and `augment` are read, and what shapes the loss.
         seed: of everything random.
         folder: keeps the state between epochs, and after the last one until the run is written

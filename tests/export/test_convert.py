@@ -16,6 +16,7 @@ from export.convert import (
     OPSET,
     contract_of,
     convert,
+    licence_of,
     training_data,
     write,
 )
@@ -90,6 +91,14 @@ def test_the_contract_says_what_a_run_trained_on() -> None:
     assert "speech and song, 2 professional actors" in said
     assert "speech," in training_data(names[:2])
     assert training_data([]) == "not recorded"
+    assert "non-commercial" in licence_of(names)
+    assert licence_of([]) == licence_of(names)
+
+
+def test_a_model_of_other_recordings_does_not_claim_ravdess() -> None:
+    names = ["monday/0001", "monday/0002"]
+    assert training_data(names) == "2 clips of a corpus that is not RAVDESS"
+    assert "RAVDESS" not in licence_of(names)
 
 
 def test_a_file_that_lost_its_contract_is_refused(fp32: dict[Graph, Path]) -> None:

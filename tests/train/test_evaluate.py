@@ -73,7 +73,9 @@ def test_a_result_file_has_the_fields_that_were_agreed(recipe: Recipe) -> None:
     assert report["recipe"]["name"] == "small"
 
 
-@pytest.mark.parametrize(("protocol", "key"), [("random", "seeds"), ("emobox", "folds")])
+@pytest.mark.parametrize(
+    ("protocol", "key"), [("random", "seeds"), ("emobox", "folds"), ("speakers", "folds")]
+)
 def test_several_models_give_means_and_sums(protocol: str, key: str, recipe: Recipe) -> None:
     parts: list[tuple[str, Figures]] = [
         (f"part-{seed}", figures(*_answers(40 + seed, seed))) for seed in range(3)

@@ -202,6 +202,29 @@ def test_class_weights_are_scikit_learns_balanced_ones() -> None:
     np.testing.assert_allclose(class_weights(emotions).numpy(), expected, rtol=1e-6)
 
 
+def test_a_class_without_clips_weighs_nothing_and_the_others_as_if_it_were_not() -> None:
+    emotions = np.array([0, 0, 0, 4, 6, 6], dtype=np.int64)
+    expected = compute_class_weight("balanced", classes=np.array([0, 4, 6]), y=emotions)
+    weights = class_weights(emotions).numpy()
+    np.testing.assert_allclose(weights[[0, 4, 6]], expected, rtol=1e-6)
+    assert not weights[[1, 2, 3, 5, 7]].any()
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_emotions_that_a_corpus_does_not_have_leave_a_finite_head_that_hardly_names_them(
+    weighted: bool, features: Features, recipe: Recipe
+) -> None:
+    few = features[np.flatnonzero(np.isin(features.emotions, (0, 4)))]
+    recipe = msgspec.structs.replace(
+        recipe, class_weights=weighted, traits=2, adapted=0.5, epochs=20
+    )
+    fitted = fit_head(few, recipe, 1, few)
+    assert all(torch.isfinite(value).all() for value in fitted.head.state_dict().values())
+    assert all(np.isfinite(epoch["loss"]) for epoch in fitted.history)
+    named = probabilities(fitted.head, features.embeddings).argmax(axis=1)
+    assert set(named.tolist()) <= {0, 4}
+
+
 def test_the_published_head_has_the_published_shape() -> None:
     layers = [type(layer).__name__ for layer in Head(512, load_recipe("seed")).mlp]
     hidden = ["Linear", "BatchNorm1d", "ReLU", "Dropout"]

@@ -99,6 +99,21 @@ def test_plain_pieces_are_voices_of_their_own_and_the_others_are_left_alone(
     assert mean == pytest.approx(np.ones(4), abs=0.15)
 
 
+def test_an_emotion_that_nobody_has_stands_in_the_middle_and_changes_nothing_else(
+    features: Features,
+) -> None:
+    few = features[np.flatnonzero(np.isin(features.emotions, (0, 2, 3, 4, 6)))]
+    head = _learnt(few)
+    means = head.emotion_traits.numpy()
+    assert np.isfinite(means).all() and head.voice_variance.isfinite().all()
+    np.testing.assert_allclose(means[[1, 5, 7]], 0, atol=0.02)
+    traits = _traits(head, few).reshape(12, 5, 6, 4)
+    np.testing.assert_allclose(means[[0, 2, 3, 4, 6]], traits.mean(axis=(0, 2)), atol=0.02)
+    offsets = traits.mean(axis=2) - traits.mean(axis=(0, 2))
+    expected = (offsets**2).sum(axis=(0, 1)) / (60 - 5) - 1 / 6
+    np.testing.assert_allclose(head.voice_variance.numpy(), expected, atol=0.1)
+
+
 def test_with_hardly_a_repetition_there_are_no_traits(
     features: Features, caplog: pytest.LogCaptureFixture
 ) -> None:
