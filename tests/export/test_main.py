@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import soundfile
 from onnx import numpy_helper
 from onnx.utils import Extractor
 
@@ -18,7 +19,7 @@ from export.build import Settings
 from export.clips import Sound, Waveform, speech_like
 from export.convert import GRAPHS
 from export.graphs import Networks
-from train.checkpoint import save_checkpoint
+from train.checkpoint import ClipNames, save_checkpoint, save_clip_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,6 +80,25 @@ def test_a_run_becomes_three_graphs_and_a_report(
     assert {check["graph"] for check in report["checks"]} == set(GRAPHS)
     assert ("latency_ms" in report) == (precision == "int8")
     assert report.get("fitted_to") == ("made-up sounds" if precision == "int8" else None)
+
+
+def test_a_model_of_other_recordings_hears_them_and_does_not_claim_ravdess(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    lines = ["path,emotion,speaker"]
+    for row, waveform in enumerate(speech_like(2, 0.5)):
+        soundfile.write(data / f"{row}.wav", waveform, 16_000)
+        lines.append(f"{row}.wav,sad,speaker {row}")
+    (data / "clips.csv").write_text("\n".join(lines))
+    save_clip_names(run, ClipNames(train=("0", "1"), held_out=()))
+    assert emotion_export(monkeypatch, "--run", run, "--out", out, "--data", data) == 0
+    assert json.loads((out / "parity.json").read_text())["sounds"] == 4
+    properties = onnx.load(out / "monitor.onnx").metadata_props
+    contract = from_metadata({entry.key: entry.value for entry in properties})
+    assert contract.data == "2 clips of a corpus that is not RAVDESS"
+    assert "non-commercial" not in contract.licence
 
 
 def test_quantize_is_short_for_int8_and_a_target(

@@ -11,6 +11,7 @@ import soundfile
 import torch
 from transformers import WhisperConfig, WhisperModel
 
+from emotion.labels import EMOTIONS
 from train.corpora import load_ravdess
 from train.recipe import Augment, Recipe, Tuning
 from train.runs import actors_of
@@ -63,6 +64,25 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for actor in range(1, 25):
         for emotion in range(1, 9):
             _write_clip(folder, f"03-01-{emotion:02}-01-01-01-{actor:02}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def own_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three speakers in four emotions, four clips of each, listed in a manifest; one is no audio."""
+    folder = tmp_path_factory.mktemp("own")
+    lines = ["path,emotion,speaker"]
+    for actor, speaker in enumerate(("Anna", "customer 17", "Zoë"), start=1):
+        for emotion in (1, 3, 4, 5):
+            for take in range(4):
+                # A take is a little longer than the one before.
+                name = f"03-01-{emotion:02}-01-01-01-{actor:02}"
+                clip = _write_clip(folder / str(take), name, seconds=0.25 + 0.01 * take)
+                path = clip.rename(clip.with_name(f"{emotion}.wav")).relative_to(folder).as_posix()
+                lines.append(f"{path},{EMOTIONS[emotion - 1]},{speaker}")
+    (folder / "broken.wav").write_bytes(b"no audio")
+    lines.append("broken.wav,sad,Anna")
+    (folder / "clips.csv").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
 

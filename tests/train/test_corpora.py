@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from emotion.errors import CorpusError
-from train.corpora import load_ravdess
+from emotion.labels import EMOTIONS
+from train.corpora import Clip, load_corpus, load_ravdess
 
 WriteClip = Callable[..., Path]
+Listed = Callable[..., list[Clip]]
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
@@ -84,3 +86,103 @@ def test_what_macos_leaves_in_archives_is_not_audio(
     good.with_name("._" + good.name).write_bytes(b"\0")
     assert len(load_ravdess(tmp_path)) == 1
     assert not caplog.text
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Listed:
+    """Loads a folder of four empty files by a manifest of this text."""
+    for name in ("a.wav", "b.wav", "b.flac", "deep/a.wav"):
+        (tmp_path / "corpus" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "corpus" / name).touch()
+    (tmp_path / "outside.wav").touch()
+
+    def load(text: str, encoding: str = "utf-8") -> list[Clip]:
+        (tmp_path / "corpus" / "clips.csv").write_text(text, encoding=encoding)
+        return load_corpus(tmp_path / "corpus")
+
+    return load
+
+
+def test_a_manifest_says_emotion_speaker_and_channel(listed: Listed) -> None:
+    clips = listed(
+        "path,emotion,speaker,channel\n"
+        'b.wav,angry,"Žofie, 2nd floor",song\n'
+        "\n"
+        "./deep/a.wav, calm , 7 ,\n"
+        "a.wav,neutral,7,speech\n"
+    )
+    said = [(clip.name, EMOTIONS[clip.emotion], clip.speaker, clip.channel) for clip in clips]
+    assert said == [
+        ("a", "neutral", "7", "speech"),
+        ("deep/a", "calm", "7", "speech"),
+        ("b", "angry", "Žofie, 2nd floor", "song"),
+    ]
+    assert [clip.actor for clip in clips] == [1, 1, 2]
+    assert [clip.path.is_file() for clip in clips] == [True] * 3
+
+
+def test_the_order_of_columns_and_lines_and_a_byte_order_mark_change_nothing(
+    listed: Listed,
+) -> None:
+    once = listed("path,emotion,speaker\na.wav,sad,x\nb.wav,happy,w\n")
+    again = listed("speaker,path,emotion\r\nw,b.wav,happy\r\nx,a.wav,sad\r\n", "utf-8-sig")
+    assert once == again
+
+
+def test_where_there_is_a_manifest_files_that_it_does_not_list_are_no_clips(
+    listed: Listed, tmp_path: Path, write_clip: WriteClip
+) -> None:
+    write_clip(tmp_path / "corpus", "03-01-05-02-01-02-24")
+    assert [clip.name for clip in listed("path,emotion,speaker\na.wav,sad,x\n")] == ["a"]
+
+
+def test_without_a_manifest_a_corpus_is_ravdess(tmp_path: Path, write_clip: WriteClip) -> None:
+    write_clip(tmp_path, "03-01-05-02-01-02-24")
+    assert load_corpus(tmp_path) == load_ravdess(tmp_path)
+    assert load_corpus(tmp_path)[0].speaker == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "line 1: found no column 'path', no column 'emotion', no column 'speaker'"),
+        ("path,emotion\n", "line 1: found no column 'speaker' in 'path,emotion', expected path,"),
+        ("path;emotion;speaker\n", "an unknown column 'path;emotion;speaker'"),
+        ("path,emotion,speaker,age\n", "an unknown column 'age'"),
+        ("path,emotion,speaker,path\n", "a column twice"),
+        ("path,emotion,speaker\n", "no clips, expected a line for each"),
+        ("path,emotion,speaker\na.wav,sad\n", "line 2: found 2 fields, expected 3"),
+        ("path,emotion,speaker\na.wav,sad,x,y\n", "line 2: found 4 fields, expected 3"),
+        (
+            "path,emotion,speaker\na.wav,sad,x\n\nb.wav,Bored,x\n",
+            "line 4: found emotion 'Bored', expected one of neutral, calm, happy",
+        ),
+        ("path,emotion,speaker\na.wav,sad,  \n", "line 2: found no speaker, expected any name"),
+        ("path,emotion,speaker,channel\na.wav,sad,x,left\n", "found channel 'left', expected sp"),
+        ("path,emotion,speaker\nc.wav,sad,x\n", "found path 'c.wav', expected a file in"),
+        ("path,emotion,speaker\n,sad,x\n", "line 2: found path '', expected a file in"),
+        ("path,emotion,speaker\ndeep,sad,x\n", "line 2: found path 'deep', expected a file in"),
+        ("path,emotion,speaker\n../outside.wav,sad,x\n", "expected a path inside"),
+        ("path,emotion,speaker\ndeep/../../outside.wav,sad,x\n", "expected a path inside"),
+        ("path,emotion,speaker\n/recordings/a.wav,sad,x\n", "expected a path inside"),
+        (
+            "path,emotion,speaker\na.wav,sad,x\n./deep/../a.wav,sad,x\n",
+            "line 3: found path './deep/../a.wav' again after line 2",
+        ),
+        ("path,emotion,speaker\nb.wav,sad,x\nb.flac,sad,y\n", "line 3: found path 'b.flac' again"),
+        ('path,emotion,speaker\n"a.wav,sad,x\n', "cannot be read"),
+        ("path,emotion,speaker\na\0.wav,sad,x\n", "clips.csv"),
+    ],
+)
+def test_a_manifest_that_cannot_be_obeyed_is_refused_with_the_line(
+    text: str, said: str, listed: Listed
+) -> None:
+    with pytest.raises(CorpusError) as caught:
+        listed(text)
+    assert said in str(caught.value)
+    assert "clips.csv" in str(caught.value)
+
+
+def test_a_manifest_that_is_not_utf_8_is_refused(listed: Listed) -> None:
+    with pytest.raises(CorpusError, match="save it as CSV in UTF-8"):
+        listed("path,emotion,speaker\na.wav,sad,Zoë\n", "latin-1")

@@ -215,13 +215,11 @@ def test_emotions_that_a_corpus_does_not_have_leave_a_finite_head_that_hardly_na
     weighted: bool, features: Features, recipe: Recipe
 ) -> None:
     few = features[np.flatnonzero(np.isin(features.emotions, (0, 4)))]
-    recipe = msgspec.structs.replace(
-        recipe, class_weights=weighted, traits=2, adapted=0.5, epochs=20
-    )
+    recipe = msgspec.structs.replace(recipe, class_weights=weighted, adapted=0.5, epochs=20)
     fitted = fit_head(few, recipe, 1, few)
     assert all(torch.isfinite(value).all() for value in fitted.head.state_dict().values())
     assert all(np.isfinite(epoch["loss"]) for epoch in fitted.history)
-    named = probabilities(fitted.head, features.embeddings).argmax(axis=1)
+    named = probabilities(fitted.head, few.embeddings).argmax(axis=1)
     assert set(named.tolist()) <= {0, 4}
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import torch
 
 from emotion.labels import EMOTIONS
 from train import runs, tune
 from train.__main__ import main
 from train.checkpoint import load_checkpoint, load_clip_names, weights_sha256
+from train.corpora import load_corpus
 from train.recipe import Recipe
 from train.runs import Material, Trained, train_split
 from train.splits import EMOBOX_FOLDS, Split
@@ -233,6 +235,84 @@ def test_the_model_that_ships_learns_from_all_and_carries_the_folds_figures(
     assert "was trained on all these clips" in capsys.readouterr().err
 
 
+@pytest.fixture
+def own(options: list[object], own_corpus: Path) -> list[object]:
+    """The options with a corpus that is not RAVDESS."""
+    options[options.index("--data") + 1] = own_corpus
+    return options
+
+
+def test_a_corpus_of_ones_own_is_judged_on_speakers_that_were_not_trained_on(
+    program: Run, own: list[object], own_corpus: Path, cache: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    folds, run = tmp_path / "folds", tmp_path / "run"
+    assert program("crossval", *own, "--folds", "speakers", "--out", folds) == 0
+    assert "broken.wav: cannot be decoded" in caplog.text
+    absent = "no recording is calm or fearful or disgust or surprised"
+    assert caplog.text.count(absent) == 1
+    report = json.loads((folds / "crossval.json").read_text())
+    assert (report["protocol"], report["n"], len(report["folds"])) == ("speakers", 48, 3)
+    recalls = [recall for recall in report["per_class"].values() if recall is not None]
+    assert len(recalls) == 4 and report["ua"] == pytest.approx(sum(recalls) / 4)
+    speakers = {clip.name: clip.speaker for clip in load_corpus(own_corpus)}
+    held_out = []
+    for number in (1, 2, 3):
+        names = load_clip_names(folds / f"fold-{number}")
+        (voice,) = {speakers[name] for name in names.held_out}
+        assert voice not in {speakers[name] for name in names.train}
+        held_out.append(voice)
+    assert sorted(held_out) == ["Anna", "Zoë", "customer 17"]
+
+    assert program("fit", *own, "--all", "--metrics-from", folds, "--out", run) == 0
+    checkpoint = load_checkpoint(run)
+    assert checkpoint.metrics["speakers"]["ua"] == report["ua"]
+    assert all(torch.isfinite(value).all() for value in checkpoint.head.state_dict().values())
+
+    result = tmp_path / "result.json"
+    arguments = ("--data", own_corpus, "--json", result, "--cache", cache)
+    assert program("evaluate", "--run", folds / "fold-2", *arguments) == 0
+    judged = json.loads(result.read_text())
+    assert (judged["protocol"], judged["ua"]) == ("speakers", report["folds"][1]["ua"])
+
+
+def test_a_model_is_trained_again_where_the_manifest_says_something_else_of_its_clips(
+    program: Run, own: list[object], own_corpus: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    data = shutil.copytree(own_corpus, tmp_path / "data")
+    own[own.index("--data") + 1] = data
+    arguments = ("crossval", *own, "--folds", "speakers", "--out", tmp_path / "run")
+    assert program(*arguments) == 0
+    trained = []
+
+    def counted(material: Material, split: Split, seed: int, folder: Path) -> Trained:
+        trained.append(split.name)
+        return train_split(material, split, seed, folder)
+
+    monkeypatch.setattr(runs, "train_split", counted)
+    assert program(*arguments) == 0
+    assert not trained
+    manifest = data / "clips.csv"
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace("1.wav,neutral,Anna", "1.wav,disgust,Anna", 1), "utf-8")
+    assert program(*arguments) == 0
+    assert trained == ["fold-1", "fold-2", "fold-3"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["crossval", "--folds", "emobox"], ["suite", "--target", "none"]]
+)
+def test_what_is_ravdesss_alone_is_refused_to_other_corpora(
+    arguments: list[str], program: Run, own: list[object], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert program(*arguments, *own, "--out", tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert "is for RAVDESS" in error and "--folds speakers" in error
+    assert error.count("\n") == 1
+
+
 def test_recordings_that_a_run_never_saw_are_judged_under_their_own_name(
     program: Run,
     options: list[object],
@@ -273,6 +353,11 @@ def test_figures_of_another_recipe_are_refused(
             ["crossval", "--recipe", "seed", "--folds", "emobox", "--seeds", "3", "--data", ".",
              "--out", "x"],
             "--seeds is for --folds random",
+        ),
+        (
+            ["crossval", "--recipe", "seed", "--folds", "speakers", "--seeds", "3", "--data", ".",
+             "--out", "x"],
+            "the folds of speakers are fixed",
         ),
         (["evaluate", "--run", "nowhere", "--data", ".", "--json", "x"], "no finished run"),
         (["download", "--out", "x", "--base-url", "nonsense"], "nonsense"),
