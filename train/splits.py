@@ -137,6 +137,7 @@ def inner_splits(clips: Sequence[Clip], songs: bool = False) -> list[Split]:
     Raises:
         CorpusError: as `emobox_splits`.
     """
+    require_ravdess(clips, "what chooses a recipe")
     inner = []
     for aside, actors in enumerate(EMOBOX_FOLDS, start=1):
         judged = aside % len(EMOBOX_FOLDS) + 1
