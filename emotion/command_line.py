@@ -23,7 +23,7 @@ def tell_version(asked: bool) -> None:
         typer.Exit: it was asked for.
     """
     if asked:
-        typer.echo(f"emotion-monitor {installed_version()}".rstrip())
+        _echo_version()
         raise typer.Exit
 
 
@@ -69,7 +69,7 @@ def run_extra(module: str, extra: str) -> None:
         SystemExit: always, with the exit code.
     """
     if sys.argv[1:] == [VERSION]:
-        typer.echo(f"emotion-monitor {installed_version()}".rstrip())
+        _echo_version()
         raise SystemExit(0)
     with needing(extra):
         app = import_module(module).app
@@ -88,6 +88,10 @@ def needing(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         _say(f"error: {error.name} is not installed; {install_line(extra)} brings it")
         raise SystemExit(EXIT_FAILURE) from None
+
+
+def _echo_version() -> None:
+    typer.echo(f"emotion-monitor {installed_version()}".rstrip())
 
 
 def _cause(error: Exception) -> Exception:

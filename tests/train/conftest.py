@@ -12,7 +12,7 @@ import torch
 from transformers import WhisperConfig, WhisperModel
 
 from emotion.labels import EMOTIONS
-from train.corpora import load_ravdess
+from train.corpora import Clip, load_ravdess
 from train.recipe import Augment, Recipe, Tuning
 from train.runs import actors_of
 from train.tune import Lessons
@@ -104,6 +104,21 @@ def _write_clip(folder: Path, name: str, suffix: str = ".wav", seconds: float = 
 def write_clip() -> Callable[..., Path]:
     """`write_clip(folder, name, suffix=".wav", seconds=0.25)`: one synthetic recording."""
     return _write_clip
+
+
+@pytest.fixture
+def made_up_clips() -> Callable[[int, int], tuple[Clip, ...]]:
+    """`made_up_clips(voices, takes)`: names without recordings, each voice's emotions so many times."""
+
+    def made_up(voices: int, takes: int) -> tuple[Clip, ...]:
+        return tuple(
+            Clip(Path(f"{voice}-{emotion}-{take}.wav"), emotion, voice, "speech")
+            for voice in range(voices)
+            for emotion in range(8)
+            for take in range(takes)
+        )
+
+    return made_up
 
 
 @pytest.fixture

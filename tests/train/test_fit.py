@@ -1,5 +1,6 @@
 """Fitting: the same weights twice, the statistics, the schedules."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -51,16 +52,11 @@ def test_the_published_head_is_bit_identical_twice_too(features: Features) -> No
 
 
 def test_traits_are_learnt_from_plain_pieces_and_from_no_others(
-    monkeypatch: pytest.MonkeyPatch,
+    made_up_clips: Callable[[int, int], tuple[Clip, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit, "_set_statistics", lambda *_: None)  # they are of all pieces
     random = np.random.default_rng(0)
-    clips = tuple(
-        Clip(Path(f"{voice}-{emotion}-{take}.wav"), emotion, voice, "speech")
-        for voice in range(6)
-        for emotion in range(8)
-        for take in range(4)
-    )
+    clips = made_up_clips(6, 4)
     whole, plain, varied = (
         random.normal(size=(len(clips), 12)).astype(np.float32) for _ in range(3)
     )

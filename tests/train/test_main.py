@@ -109,21 +109,28 @@ def test_crossval_over_random_splits_reports_each_seed_and_their_spread(
     assert load_checkpoint(tmp_path / "seed-4").metrics["random"]["n"] == 39
 
 
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The splits that were trained on, and not taken from what lay there."""
+    names: list[str] = []
+
+    def counted(material: Material, split: Split, seed: int, folder: Path) -> Trained:
+        names.append(split.name)
+        return train_split(material, split, seed, folder)
+
+    monkeypatch.setattr(runs, "train_split", counted)
+    return names
+
+
 def test_an_interrupted_crossval_goes_on_with_the_models_that_are_missing(
-    program: Run, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: Run, options: list[object], tmp_path: Path, trained: list[str]
 ) -> None:
     arguments = ("crossval", *options, "--folds", "emobox", "--out", tmp_path)
     assert program(*arguments) == 0
     whole = (tmp_path / "crossval.json").read_bytes()
     (tmp_path / "crossval.json").unlink()
     shutil.rmtree(tmp_path / "fold-4")
-    trained = []
-
-    def counted(material: Material, split: Split, seed: int, folder: Path) -> Trained:
-        trained.append(split.name)
-        return train_split(material, split, seed, folder)
-
-    monkeypatch.setattr(runs, "train_split", counted)
+    trained.clear()
     assert program(*arguments) == 0
     assert trained == ["fold-4"]
     assert (tmp_path / "crossval.json").read_bytes() == whole
@@ -181,17 +188,15 @@ def test_another_head_of_a_tuned_recipe_takes_the_encoders_that_are_there(
 
 
 def test_runs_of_other_training_code_are_trained_anew(
-    program: Run, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: Run,
+    options: list[object],
+    tmp_path: Path,
+    trained: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = ("crossval", *options, "--folds", "random", "--seeds", "1", "--out", tmp_path)
     assert program(*arguments) == 0
-    trained = []
-
-    def counted(material: Material, split: Split, seed: int, folder: Path) -> Trained:
-        trained.append(split.name)
-        return train_split(material, split, seed, folder)
-
-    monkeypatch.setattr(runs, "train_split", counted)
+    trained.clear()
     assert program(*arguments) == 0
     assert not trained
     for name in ("PIECES_VERSION", "FEATURES_VERSION", "TUNE_VERSION", "FIT_VERSION"):
@@ -277,20 +282,13 @@ def test_a_corpus_of_ones_own_is_judged_on_speakers_that_were_not_trained_on(
 
 
 def test_a_model_is_trained_again_where_the_manifest_says_something_else_of_its_clips(
-    program: Run, own: list[object], own_corpus: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    program: Run, own: list[object], own_corpus: Path, tmp_path: Path, trained: list[str]
+) -> None:
     data = shutil.copytree(own_corpus, tmp_path / "data")
     own[own.index("--data") + 1] = data
     arguments = ("crossval", *own, "--folds", "speakers", "--out", tmp_path / "run")
     assert program(*arguments) == 0
-    trained = []
-
-    def counted(material: Material, split: Split, seed: int, folder: Path) -> Trained:
-        trained.append(split.name)
-        return train_split(material, split, seed, folder)
-
-    monkeypatch.setattr(runs, "train_split", counted)
+    trained.clear()
     assert program(*arguments) == 0
     assert not trained
     manifest = data / "clips.csv"

@@ -1,6 +1,6 @@
 """Traits: what they are said to be, found in made-up voices."""
 
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -18,15 +18,10 @@ RECIPE = Recipe(name="small", hidden=(8,), batch_norm=(True,), dropout=(0.0,), t
 
 
 @pytest.fixture
-def features() -> Features:
+def features(made_up_clips: Callable[[int, int], tuple[Clip, ...]]) -> Features:
     """Twelve voices, eight emotions, six repetitions: emotions lie along four axes, voices along two."""
     random = np.random.default_rng(0)
-    clips = tuple(
-        Clip(Path(f"{voice}-{emotion}-{take}.wav"), emotion, voice, "speech")
-        for voice in range(12)
-        for emotion in range(8)
-        for take in range(6)
-    )
+    clips = made_up_clips(12, 6)
     emotions = np.zeros((8, D))
     emotions[:, :4] = random.normal(size=(8, 4)) * 3
     voices = np.zeros((12, 8, D))
