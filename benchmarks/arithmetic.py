@@ -22,7 +22,7 @@ SHAPES: Final = ((150, 512, 2048), (150, 2048, 512), (256, 512, 2048), (1024, 10
 
 TRIES: Final = 40
 OPSET: Final = 20
-PRODUCTS: Final = ("MatMul", "MatMulInteger", "Gemm")
+PRODUCTS: Final = ("MatMul", "MatMulInteger", "Gemm", "Attention")
 
 
 def multiplications(model: onnx.ModelProto, samples: int) -> int:
@@ -62,6 +62,10 @@ def _of_node(node: onnx.NodeProto, shapes: dict[str, Shape]) -> int:
     out, first, second = (shapes[name] for name in (node.output[0], *node.input[:2]))
     if node.op_type == "Conv":  # the kernel is [out, in / groups, width...]
         return prod(out) * prod(second[1:])
+    if (
+        node.op_type == "Attention"
+    ):  # q by k and weights by v: q is [batch, time, channels], and so is k
+        return 2 * prod(first) * second[1]
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
     return prod(out) * first[-2 if transposed else -1]
 

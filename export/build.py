@@ -10,7 +10,15 @@ from onnx.utils import Extractor
 
 from emotion.contract import Graph, Precision
 from export.clips import Waveform, roughened, speech_like
-from export.convert import GRAPHS, RAVDESS_LICENCE, contract_of, convert, write
+from export.convert import (
+    ATTENTION_OPSET,
+    GRAPHS,
+    OPSET,
+    RAVDESS_LICENCE,
+    contract_of,
+    convert,
+    write,
+)
 from export.graphs import INPUTS, OUTPUTS, Networks
 from export.quantize import Target, quantize, steps, store_half
 from export.rewire import rewire
@@ -32,6 +40,11 @@ class Settings:
 
     precision: Precision = "fp32"
     target: Target = "avx2"
+
+    @property
+    def opset(self) -> int:
+        """ONNX operator set: that of a rewired encoder's attention for int8, which is for CPUs alone."""
+        return ATTENTION_OPSET if self.precision == "int8" else OPSET
 
 
 def build(
@@ -58,7 +71,7 @@ def build(
         networks = prepared(networks, settings, clips)
     cut = "monitor" in graphs and "encoder" in graphs
     models = {
-        graph: lowered(convert(networks, graph), settings)
+        graph: lowered(convert(networks, graph, settings.opset), settings)
         for graph in graphs
         if not (cut and graph == "encoder")
     }
@@ -131,6 +144,7 @@ def save(
             licence=licence,
             precision=settings.precision,
             target=target,
+            opset=settings.opset,
         )
         paths[graph] = folder / f"{graph}.onnx"
         write(model, contract, paths[graph])

@@ -26,6 +26,8 @@ from train.recipe import Recipe
 
 OPSET: Final = 20
 """Gelu as one operator came with 20; ONNX Runtime and its web build have kernels for all of it."""
+ATTENTION_OPSET: Final = 23
+"""Attention as one operator came with 23; ONNX Runtime has it for CPUs from 1.23 on."""
 
 MIN_SAMPLES: Final = SAMPLE_RATE // 4
 MAX_SAMPLES: Final = CONTEXT_SAMPLES
@@ -56,6 +58,7 @@ def contract_of(
     licence: str = RAVDESS_LICENCE,
     precision: Precision = "fp32",
     target: str = "",
+    opset: int = OPSET,
     version: str = "1",
 ) -> Contract:
     """What a graph says about itself.
@@ -68,6 +71,7 @@ def contract_of(
         licence: terms of the weights.
         precision: number format of the weights.
         target: instruction set of an int8 file, empty otherwise.
+        opset: ONNX operator set.
         version: the model's version, for people.
     """
     recipe: Recipe = networks.embedder.recipe
@@ -90,7 +94,7 @@ def contract_of(
         trust=recipe.trust if recipe.traits else 0.0,
         precision=precision,
         target=target,
-        opset=OPSET,
+        opset=opset,
         recipe=msgspec.to_builtins(recipe),
         metrics=metrics,
         licence=licence,
@@ -123,7 +127,7 @@ def licence_of(names: Collection[str]) -> str:
     return RAVDESS_LICENCE if all(map(is_ravdess_name, names)) else OWN_LICENCE
 
 
-def convert(networks: Networks, graph: Graph) -> onnx.ModelProto:
+def convert(networks: Networks, graph: Graph, opset: int = OPSET) -> onnx.ModelProto:
     """One graph as an ONNX model, without a contract yet.
 
     Node names are the torch modules' (`embedder.layers.3.fc2/MatMul`), so that quantization can be
@@ -142,7 +146,7 @@ def convert(networks: Networks, graph: Graph) -> onnx.ModelProto:
             networks.graph(graph),
             example,
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             input_names=INPUTS[graph],
             output_names=networks.outputs(graph),
             dynamic_shapes={name: dynamic for name in INPUTS[graph]},

@@ -3,9 +3,11 @@
 Nothing changes in float32 beyond rounding:
 
     the convolutions   become linears over three frames side by side: integers multiply those too
+    between them       loud channels are divided and the weights that read them multiplied (smooth.py)
     q, k and v         become one linear: what they hear is quantized once
-    loud neurons       of an MLP become an MLP of their own beside the others, which stays in float32;
-                       so do the loud channels between the convolutions
+    attention          becomes one operator, which copies less than the six that it is made of
+    loud neurons       of an MLP become an MLP of their own beside the others, which stays in float32
+    the spectrum       takes half the products (spectrum.py)
 
 A handful of a layer's 2,048 neurons may be ten times louder than all the rest. With one scale for all,
 the others fall between two steps (LLM.int8(), Dettmers et al. 2022, arXiv 2208.07339, does this with
@@ -20,12 +22,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.onnx import ops
 
 from export.clips import Waveform
-from export.smooth import loudest
+from export.smooth import loudest, scales
+from export.spectrum import HalvedLogMel
 from train.encoder import Embedder
 
-EXACT: Final = re.compile(r"\.loud[12]?\b")
+EXACT: Final = re.compile(r"\.loud[12]\b")
 """Linears, by their names, that are left out of int8."""
 
 WIDTH: Final = 3
@@ -34,9 +38,6 @@ WIDTH: Final = 3
 LOUD: Final = 2.0
 """A neuron is loud that reaches so many times what one in `ORDINARY` neurons reaches."""
 ORDINARY: Final = 64
-LOUD_SHARE: Final = 8
-"""One in so many of the channels between the convolutions goes its own way: their loudness falls off
-slowly, from 8 to 3 over the first 64 of Whisper base's 512, half of which stay below 0.7."""
 STEP: Final = 16
 """Loud neurons are counted up to a multiple of this, which is what vector units hold."""
 
@@ -50,15 +51,15 @@ def rewire(embedder: Embedder, waveforms: Iterable[Waveform]) -> Embedder:
     """
     embedder = copy.deepcopy(embedder)
     heard = loudest(embedder, waveforms)
-    channels = heard[embedder.conv2]
     layers: Any = embedder.layers
     for layer in layers:
         _split_mlp(layer, loud_neurons(heard[layer.fc2]))
         layer.self_attn = _Attention(layer.self_attn)
-    loud = embedder.conv1.out_channels // LOUD_SHARE
-    _loud_last(embedder.conv1, embedder.conv2, channels)
+    embedder.log_mel = HalvedLogMel(embedder.log_mel)
+    # GELU stands between the convolutions, so their channels cannot be divided where they are made.
+    evened = _Evened(embedder.conv2, heard[embedder.conv2])
     embedder.conv1 = nn.Sequential(_Transposed(), _Unfolded(embedder.conv1))
-    embedder.conv2 = nn.Sequential(_Unfolded(embedder.conv2, loud), _Transposed())
+    embedder.conv2 = nn.Sequential(evened, _Unfolded(embedder.conv2), _Transposed())
     return embedder
 
 
@@ -77,28 +78,39 @@ def loud_neurons(loudness: Tensor) -> Tensor:
     return order[: -(-count // STEP) * STEP]
 
 
-class _Unfolded(nn.Module):
-    """A convolution over three frames, as linears: [B, T, C] -> [B, ceil(T / stride), outputs].
+class _Evened(nn.Module):
+    """Divides channels [B, T, C] and multiplies the weights of the convolution that reads them.
 
     Args:
-        conv: the convolution.
-        loud: so many of the last channels have a linear of their own.
+        conv: the convolution, which is changed.
+        loudness: float32 [C], the largest magnitude of each channel.
     """
 
-    def __init__(self, conv: nn.Conv1d, loud: int = 0) -> None:
+    inverse: Tensor
+
+    def __init__(self, conv: nn.Conv1d, loudness: Tensor) -> None:
         super().__init__()
-        self._stride, self._quiet = int(conv.stride[0]), conv.in_channels - loud
-        self.linear = _beside(conv.weight[:, : self._quiet], conv.bias)
-        self.loud = _beside(conv.weight[:, self._quiet :], None) if loud else None
+        scale = scales(loudness, conv.weight.abs().amax(dim=(0, 2)))
+        conv.weight.data = conv.weight * scale.unsqueeze(1)
+        self.register_buffer("inverse", 1 / scale, persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return frames * self.inverse
+
+
+class _Unfolded(nn.Module):
+    """A convolution over three frames, as a linear: [B, T, C] -> [B, ceil(T / stride), outputs]."""
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        super().__init__()
+        self._stride = int(conv.stride[0])
+        self.linear = _linear(conv.weight.permute(0, 2, 1).flatten(1), conv.bias)
 
     def forward(self, frames: Tensor) -> Tensor:
         padded, end = F.pad(frames, (0, 0, 1, 1)), frames.shape[1]
         parts = [padded[:, first : first + end : self._stride] for first in range(WIDTH)]
-        output: Tensor = self.linear(torch.cat([part[..., : self._quiet] for part in parts], dim=2))
-        if self.loud is None:
-            return output
-        loud: Tensor = self.loud(torch.cat([part[..., self._quiet :] for part in parts], dim=2))
-        return output + loud
+        output: Tensor = self.linear(torch.cat(parts, dim=2))
+        return output
 
 
 class _Transposed(nn.Module):
@@ -121,14 +133,11 @@ class _Attention(nn.Module):
         self.out_proj = attention.out_proj
 
     def forward(self, hidden_states: Tensor, **_: object) -> tuple[Tensor, None]:
-        rows, time, width = hidden_states.shape
-        # [B, T, 3 * d] -> three times [B, heads, T, d / heads]
-        q, k, v = (
-            part.view(rows, time, self._heads, width // self._heads).transpose(1, 2)
-            for part in self.qkv(hidden_states).split(width, dim=2)
-        )
-        mixed = torch.matmul(torch.matmul(q, k.transpose(2, 3)).softmax(dim=3), v)
-        output: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        q, k, v = self.qkv(hidden_states).chunk(3, dim=2)
+        heads = self._heads
+        # q is scaled already.
+        mixed = ops.attention(q, k, v, q_num_heads=heads, kv_num_heads=heads, scale=1.0)[0]
+        output: Tensor = self.out_proj(mixed)
         return output, None
 
 
@@ -147,20 +156,6 @@ class _SplitMlp(nn.Module):
         quiet: Tensor = self.fc2(self.activation(self.fc1(hidden)))
         loud: Tensor = self.loud2(self.activation(self.loud1(hidden)))
         return quiet + loud
-
-
-def _loud_last(maker: nn.Conv1d, reader: nn.Conv1d, loudness: Tensor) -> None:
-    """Reorders the channels between two convolutions by their loudness."""
-    order = loudness.argsort()
-    maker.weight.data = maker.weight[order]
-    if maker.bias is not None:
-        maker.bias.data = maker.bias[order]
-    reader.weight.data = reader.weight[:, order]
-
-
-def _beside(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A convolution's weight [outputs, C, width] as that of a linear over `width` frames."""
-    return _linear(weight.permute(0, 2, 1).flatten(1), bias)
 
 
 def _split_mlp(layer: Any, loud: Tensor) -> None:

@@ -46,11 +46,24 @@ def smooth(embedder: Embedder, waveforms: Iterable[npt.NDArray[np.float32]]) -> 
     return embedder
 
 
+def scales(loudest: Tensor, weights: Tensor) -> Tensor:
+    """What to divide channels by.
+
+    Args:
+        loudest: float32 [C], the largest magnitude of each.
+        weights: float32 [C], that of the weights which read it.
+
+    Returns:
+        float32 [C].
+    """
+    scale = loudest.clamp(min=SMALLEST).pow(STRENGTH)
+    return scale / weights.clamp(min=SMALLEST).pow(1 - STRENGTH)
+
+
 def _move(maker: nn.LayerNorm | nn.Linear, readers: list[nn.Linear], loudest: Tensor) -> None:
     """Divides what `maker` puts out, channel by channel, and multiplies the readers' weights."""
     weights = torch.stack([reader.weight.abs().amax(dim=0) for reader in readers]).amax(dim=0)
-    scale = loudest.clamp(min=SMALLEST).pow(STRENGTH)
-    scale = scale / weights.clamp(min=SMALLEST).pow(1 - STRENGTH)
+    scale = scales(loudest, weights)
     by_row = scale if isinstance(maker, nn.LayerNorm) else scale.unsqueeze(1)
     maker.weight.data = maker.weight.data / by_row
     maker.bias.data = maker.bias.data / scale

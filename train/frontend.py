@@ -59,16 +59,19 @@ class LogMel(nn.Module):
             float32 [B, n_mels, floor(N / 160)].
         """
         left = waveform[:, 1 : N_FFT // 2 + 1].flip(1)
-        framed = F.pad(torch.cat([left, waveform], dim=1), (0, N_FFT))
-        spectrum = F.conv1d(framed.unsqueeze(1), self.dft, stride=HOP)
-        real, imaginary = spectrum.chunk(2, dim=1)
-        power = real.square() + imaginary.square()
-        log_mel = torch.matmul(self.mel, power).clamp(min=FLOOR).log10()
+        signal = F.pad(torch.cat([left, waveform], dim=1), (0, N_FFT))
+        log_mel = self.mel_power(signal).clamp(min=FLOOR).log10()
         # The frames past the last whole one still hear the end of the signal, so they count for
         # the loudest bin, as they do in the padded signal. Per row: neighbours must not matter.
         loudest = log_mel.amax(dim=(1, 2), keepdim=True)
         log_mel = torch.maximum(log_mel, loudest - DYNAMIC_RANGE)
         return (log_mel[:, :, : waveform.shape[1] // HOP] + 4.0) / 4.0
+
+    def mel_power(self, signal: Tensor) -> Tensor:
+        """Power of every whole frame in each mel filter: [B, n] -> [B, n_mels, (n - 400) // 160 + 1]."""
+        spectrum = F.conv1d(signal.unsqueeze(1), self.dft, stride=HOP)
+        real, imaginary = spectrum.chunk(2, dim=1)
+        return torch.matmul(self.mel, real.square() + imaginary.square())
 
 
 def _windowed_dft() -> Tensor:

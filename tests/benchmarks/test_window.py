@@ -105,6 +105,22 @@ def test_multiplications_are_counted_by_hand() -> None:
     assert arithmetic.multiplications(model, 50) == frames * 4 * 10 + frames * 4 * 6
 
 
+def test_attention_is_counted_as_its_two_products() -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Reshape", ["waveform", "shape"], ["q"]),
+            helper.make_node("Attention", ["q", "q", "q"], ["last"], q_num_heads=2, kv_num_heads=2),
+        ],
+        "graph",
+        [helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["batch", "samples"])],
+        [helper.make_tensor_value_info("last", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array([1, -1, 6]), "shape")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
+    heads, frames, width = 2, 10, 3
+    assert arithmetic.multiplications(model, 60) == 2 * heads * frames * frames * width
+
+
 def test_the_shipped_graph_is_counted() -> None:
     path = window.default_model() / "monitor.onnx"
     if not path.is_file():

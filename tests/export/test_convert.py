@@ -8,12 +8,12 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from emotion.contract import Graph, from_metadata
+from emotion.contract import Graph, Precision, from_metadata
 from emotion.errors import ContractError
+from export.build import Settings
 from export.convert import (
     MAX_SAMPLES,
     MIN_SAMPLES,
-    OPSET,
     contract_of,
     convert,
     licence_of,
@@ -44,13 +44,15 @@ def test_inputs_and_outputs_are_float32_with_the_agreed_names(
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_a_file_is_valid_onnx_and_its_shapes_are_inferred_strictly(
-    precision: str, request: pytest.FixtureRequest
+    precision: Precision, request: pytest.FixtureRequest
 ) -> None:
     for path in request.getfixturevalue(precision).values():
         model = onnx.load(path)
         onnx.checker.check_model(model, full_check=True)
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
+        opset = Settings(precision).opset
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+        assert from_metadata(metadata(path)).opset == opset
 
 
 def test_a_file_stands_alone_and_holds_no_paths_of_the_machine_that_made_it(

@@ -42,6 +42,27 @@ def test_q_k_and_v_are_one_linear_and_the_convolutions_are_linears(stream: Netwo
     assert other.get_submodule("layers.0.self_attn.qkv").out_features == 3 * 32
 
 
+def test_a_channel_between_the_convolutions_far_above_the_others_is_evened_out() -> None:
+    networks = tiny_networks(load_recipe("stream"))
+    networks.embedder.conv1.weight[5] *= 100
+    networks.embedder.conv1.bias[5] = 40
+    other = rewire(networks.embedder, speech_like(2))
+
+    def spread(heard: torch.Tensor) -> float:
+        loudness = heard.abs().amax(dim=0)
+        return float(loudness.max() / loudness.median())
+
+    spreads: list[float] = []
+    other.conv2[0].register_forward_hook(
+        lambda _, given, made: spreads.extend((spread(given[0][0]), spread(made[0])))
+    )
+    waveform = torch.from_numpy(speech_like(1, 1.0)[0])[None]
+    expected = networks.embedder(waveform)
+    torch.testing.assert_close(other(waveform), expected, atol=1e-3, rtol=1e-3)
+    before, after = spreads
+    assert before > 30 and after < before / 3
+
+
 def test_a_neuron_far_above_the_others_goes_its_own_way_and_nothing_changes() -> None:
     networks = tiny_networks(load_recipe("stream"))
     layer = networks.embedder.layers[2]
