@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final
 
 import msgspec
-import numpy as np
 import typer
 
 from emotion import command_line
@@ -30,11 +29,12 @@ with command_line.needing("cpu,train"):
     from train.features import default_cache
     from train.files import write_json
     from train.held_out import Fold
-    from train.measure import streams_of
+    from train.measure import Measured
+    from train.measure import measure as measured
     from train.recipe import Recipe, load_recipe, recipe_from
+    from train.rows import unseen
     from train.runs import Material, Trained, prepare, save_run, train_split
     from train.splits import Split, inner_splits, random_split
-    from train.streams import SETTLED
 
 REPORTED_SEEDS: Final = range(42, 47)
 """Of the random splits in docs/results."""
@@ -121,23 +121,23 @@ def measure(material: Material, protocol: Protocol, seeds: range) -> dict[str, A
     randomly = protocol is Protocol.random
     fit_seeds = seeds if randomly else [seeds[0]] * len(splits)
     parts: list[tuple[str, Figures]] = []
-    calls: list[dict[str, float]] = []
+    folds: list[Measured] = []
     for split, seed in track(list(zip(splits, fit_seeds, strict=True)), str(protocol)):
         with TemporaryDirectory() as folder:
             trained = train_split(material, split, seed, Path(folder))
             if trained.measured is None:
                 raise CorpusError(f"{split.name}: no clip is held out")
-            if recipe.standardize and not randomly:
-                calls.append(adapting(material, split, trained, Path(folder)))
+            if not randomly:
+                folds.append(judged(material, split, trained, Path(folder)))
         parts.append((split.name, trained.measured))
     # "other": that these are EmoBox's folds does not make it EmoBox's protocol.
     report = combined("random" if randomly else "other", parts, recipe)
-    means = {key: float(np.mean([call[key] for call in calls])) for key in (calls or [{}])[0]}
-    return report | {"fit_seeds": [*fit_seeds], "calls": means}
+    rows = [row.as_json() for row in unseen(folds)] if folds else []
+    return report | {"fit_seeds": [*fit_seeds], "rows": rows}
 
 
-def adapting(material: Material, split: Split, trained: Trained, folder: Path) -> dict[str, float]:
-    """UA in calls made of the held-out clips, with and without adaptation.
+def judged(material: Material, split: Split, trained: Trained, folder: Path) -> Measured:
+    """What a model says of the held-out clips under all that the suite asks.
 
     Args:
         material: what it was trained from.
@@ -146,16 +146,11 @@ def adapting(material: Material, split: Split, trained: Trained, folder: Path) -
         folder: gets its run.
     """
     save_run(material, folder, split, trained, {})
-    fold = Fold(folder, material.clips, material.cache, load_voice())
-    found: dict[str, float] = {}
-    for kind, both in streams_of(fold).items():
-        known = both[both.adapted.position >= (SETTLED if kind == "balanced" else 0)]
-        found |= {kind: known.adapted.ua(), f"{kind}, unadapted": known.unadapted.ua()}
-    return found
+    return measured(Fold(folder, material.clips, material.cache, load_voice()))
 
 
-def line(protocol: Protocol, report: dict[str, Any]) -> str:
-    """Percentages, mean and standard deviation over the models."""
+def lines(protocol: Protocol, report: dict[str, Any]) -> list[str]:
+    """Percentages, mean and standard deviation over the models; the suite's figures a line each."""
     shown = {"accuracy": "accuracy", "ua": "UA", "macro_f1": "macro F1", "ece": "ECE"}
     spread = report["sd"]
     texts = [
@@ -163,8 +158,8 @@ def line(protocol: Protocol, report: dict[str, Any]) -> str:
         for key, name in shown.items()
     ]
     names = [part["name"] for part in report["seeds" if protocol is Protocol.random else "folds"]]
-    texts += [f"{name} {100 * ua:.1f}" for name, ua in report["calls"].items()]
-    return f"{protocol}, {names[0]} to {names[-1]} ({len(names)}), %: {', '.join(texts)}"
+    first = f"{protocol}, {names[0]} to {names[-1]} ({len(names)}), %: {', '.join(texts)}"
+    return [first] + [f"  {100 * row['value']:.1f}  {row['figure']}" for row in report["rows"]]
 
 
 @app.command()
@@ -194,7 +189,7 @@ def choose(
     reports = {}
     for each in [protocol] if protocol else list(Protocol):
         reports[str(each)] = measure(material, each, drawn)
-        typer.echo(line(each, reports[str(each)]))
+        typer.echo("\n".join(lines(each, reports[str(each)])))
     if json is not None:
         write_json(json, reports)
 

@@ -91,6 +91,12 @@ def rows(
         random: accuracy on each random split.
         precisions: what other number formats change.
     """
+    shared = _row("accuracy, random split, no adaptation", random, 0.94, 0.97, protocol=RANDOM)
+    return [*unseen(folds), *precisions, shared]
+
+
+def unseen(folds: Sequence[Measured]) -> list[Row]:
+    """The table's part on actors that no model heard."""
     clean = _over(folds, lambda fold: fold.figures()["ua"])
     table = [_row("UA, whole clips, no adaptation", clean, 0.79, 0.85)]
     if folds[0].streams:
@@ -100,8 +106,7 @@ def rows(
     for kind in NOISES:
         for snr_db in SNRS_DB:
             table.append(_condition(folds, clean, f"{kind} {snr_db} dB", *NOISE_LOSSES[snr_db]))
-    shared = _row("accuracy, random split, no adaptation", random, 0.94, 0.97, protocol=RANDOM)
-    return [*table, *_calibration(folds), *precisions, shared]
+    return table + _calibration(folds)
 
 
 def precision_row(precision: str, fp32: Sequence[float], judged: Sequence[float]) -> Row:

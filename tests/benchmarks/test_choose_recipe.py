@@ -12,6 +12,7 @@ import pytest
 from benchmarks import choose_recipe
 from benchmarks.choose_recipe import Protocol, measure, overridden, trainings, unreported
 from emotion.errors import ConfigurationError
+from tests.train.measured import measured as made_up
 from train.corpora import Clip
 from train.evaluate import figures, probabilities
 from train.features import Features
@@ -53,7 +54,7 @@ def hears(monkeypatch: pytest.MonkeyPatch) -> Callable[[Features], None]:
             return Trained(material.embedder, fitted, figures(held_out.emotions, found))
 
         monkeypatch.setattr(choose_recipe, "train_split", train_split)
-        monkeypatch.setattr(choose_recipe, "adapting", lambda *_: {"balanced": 0.5})
+        monkeypatch.setattr(choose_recipe, "judged", lambda _, split, *__: made_up(split.name, 0.5))
 
     return instead
 
@@ -151,7 +152,7 @@ def test_a_setting_that_fits_no_recipe_is_refused_by_name(setting: str) -> None:
         overridden(load_recipe("stream"), [setting])
 
 
-def test_the_command_prints_a_line_for_each_protocol_and_writes_both(
+def test_the_command_prints_a_line_for_each_protocol_and_the_suites_figures_and_writes_both(
     monkeypatch: pytest.MonkeyPatch,
     hears: Callable[[Features], None],
     tmp_path: Path,
@@ -164,7 +165,9 @@ def test_the_command_prints_a_line_for_each_protocol_and_writes_both(
     monkeypatch.setattr(choose_recipe, "load_recipe", lambda _: RECIPE)
     to = tmp_path / "chosen.json"
     choose_recipe.choose(tmp_path, settings=["epochs=1"], seeds="7-8", json=to)
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, *table = capsys.readouterr().out.splitlines()
     assert first.startswith("random, seed-7 to seed-8 (2), %: accuracy ")
     assert second.startswith("actors, fold-2-not-1 to fold-1-not-6 (6), %: accuracy ")
+    assert "  50.0  UA, whole clips, no adaptation" in table
+    assert any("second speaker" in figure for figure in table)
     assert '"epochs": 1' in to.read_text()
