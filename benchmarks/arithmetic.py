@@ -62,10 +62,9 @@ def _of_node(node: onnx.NodeProto, shapes: dict[str, Shape]) -> int:
     out, first, second = (shapes[name] for name in (node.output[0], *node.input[:2]))
     if node.op_type == "Conv":  # the kernel is [out, in / groups, width...]
         return prod(out) * prod(second[1:])
-    if (
-        node.op_type == "Attention"
-    ):  # q by k and weights by v: q is [batch, time, channels], and so is k
-        return 2 * prod(first) * second[1]
+    if node.op_type == "Attention":
+        # q by k and weights by v; q and k are [batch, time, channels], or heads stand before the time.
+        return 2 * prod(first) * second[-2]
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
     return prod(out) * first[-2 if transposed else -1]
 

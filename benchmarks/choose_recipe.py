@@ -30,7 +30,7 @@ with command_line.needing("cpu,train"):
     from train.files import write_json
     from train.held_out import Fold
     from train.measure import Measured
-    from train.measure import measure as measured
+    from train.measure import measure as measure_fold
     from train.recipe import Recipe, load_recipe, recipe_from
     from train.rows import unseen
     from train.runs import Material, Trained, prepare, save_run, train_split
@@ -143,10 +143,11 @@ def judged(material: Material, split: Split, trained: Trained, folder: Path) -> 
         material: what it was trained from.
         split: of the held-out clips.
         trained: the model.
-        folder: gets its run.
+        folder: gets its run, and what is embedded for this.
     """
-    save_run(material, folder, split, trained, {})
-    return measured(Fold(folder, material.clips, material.cache, load_voice()))
+    save_run(material, folder / split.name, split, trained, {})
+    # What this model gives of the conditions is of no use to another one, so it is not kept.
+    return measure_fold(Fold(folder / split.name, material.clips, folder, load_voice()))
 
 
 def lines(protocol: Protocol, report: dict[str, Any]) -> list[str]:
@@ -159,7 +160,11 @@ def lines(protocol: Protocol, report: dict[str, Any]) -> list[str]:
     ]
     names = [part["name"] for part in report["seeds" if protocol is Protocol.random else "folds"]]
     first = f"{protocol}, {names[0]} to {names[-1]} ({len(names)}), %: {', '.join(texts)}"
-    return [first] + [f"  {100 * row['value']:.1f}  {row['figure']}" for row in report["rows"]]
+    return [first] + [
+        f"  {100 * row['value']:.1f}  {row['figure']}"
+        + (f" ({row['note']})" if row["note"] else "")
+        for row in report["rows"]
+    ]
 
 
 @app.command()

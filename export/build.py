@@ -43,7 +43,10 @@ class Settings:
 
     @property
     def opset(self) -> int:
-        """ONNX operator set: that of a rewired encoder's attention for int8, which is for CPUs alone."""
+        """ONNX operator set: for int8, which is for CPUs alone, that of a rewired encoder's attention.
+
+        The classifier has no attention, and its encoder's set: who can load one can load the other.
+        """
         return ATTENTION_OPSET if self.precision == "int8" else OPSET
 
 

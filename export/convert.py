@@ -27,7 +27,8 @@ from train.recipe import Recipe
 OPSET: Final = 20
 """Gelu as one operator came with 20; ONNX Runtime and its web build have kernels for all of it."""
 ATTENTION_OPSET: Final = 23
-"""Attention as one operator came with 23; ONNX Runtime has it for CPUs from 1.23 on."""
+"""Attention as one operator came with 23; ONNX Runtime has it for CPUs from 1.23 on, and so has
+its web build, of which 1.30 was tried."""
 
 MIN_SAMPLES: Final = SAMPLE_RATE // 4
 MAX_SAMPLES: Final = CONTEXT_SAMPLES

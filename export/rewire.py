@@ -7,7 +7,7 @@ Nothing changes in float32 beyond rounding:
     q, k and v         become one linear: what they hear is quantized once
     attention          becomes one operator, which copies less than the six that it is made of
     loud neurons       of an MLP become an MLP of their own beside the others, which stays in float32
-    the spectrum       takes half the products (spectrum.py)
+    the DFT            takes half its products (spectrum.py)
 
 A handful of a layer's 2,048 neurons may be ten times louder than all the rest. With one scale for all,
 the others fall between two steps (LLM.int8(), Dettmers et al. 2022, arXiv 2208.07339, does this with
@@ -26,7 +26,7 @@ from torch.onnx import ops
 
 from export.clips import Waveform
 from export.smooth import loudest, scales
-from export.spectrum import HalvedLogMel
+from export.spectrum import HalvedMelPower
 from train.encoder import Embedder
 
 EXACT: Final = re.compile(r"\.loud[12]\b")
@@ -55,7 +55,7 @@ def rewire(embedder: Embedder, waveforms: Iterable[Waveform]) -> Embedder:
     for layer in layers:
         _split_mlp(layer, loud_neurons(heard[layer.fc2]))
         layer.self_attn = _Attention(layer.self_attn)
-    embedder.log_mel = HalvedLogMel(embedder.log_mel)
+    embedder.log_mel.mel_power = HalvedMelPower(embedder.config.num_mel_bins)
     # GELU stands between the convolutions, so their channels cannot be divided where they are made.
     evened = _Evened(embedder.conv2, heard[embedder.conv2])
     embedder.conv1 = nn.Sequential(_Transposed(), _Unfolded(embedder.conv1))

@@ -1,4 +1,4 @@
-"""Whisper's log-mel by half the products: the first step of a fast Fourier transform.
+"""The log-mel's DFT by half its products: the first step of a fast Fourier transform.
 
 Of a frame x of 400 windowed samples, x[n] + x[n + 200] has the even frequencies and x[n] - x[n + 200]
 the odd ones (decimation in frequency: Gentleman and Sande 1966, doi 10.1145/1464291.1464352). A second
@@ -7,20 +7,21 @@ step would halve the even ones once more, and costs in copies what it saves in p
 
 from typing import Final
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.frontend import HOP, N_FFT, LogMel
+from train.frontend import HOP, N_FFT, N_MELS, MelPower, angles, hann
 
 HALF: Final = N_FFT // 2
 
 
-class HalvedLogMel(LogMel):
-    """`LogMel` in other products: the same but for rounding, which is as small (5e-5 at most).
+class HalvedMelPower(nn.Module):
+    """`MelPower` in other products: the same but for rounding, which is up to twice as large.
 
     Args:
-        log_mel: whose filters these are.
+        n_mels: number of mel filters.
     """
 
     hann: Tensor
@@ -29,20 +30,24 @@ class HalvedLogMel(LogMel):
     mel_even: Tensor
     mel_odd: Tensor
 
-    def __init__(self, log_mel: LogMel) -> None:
-        super().__init__(len(log_mel.mel))
-        time = torch.arange(N_FFT, dtype=torch.float64)
-        angle = 2 * torch.pi / N_FFT * torch.outer(time[:HALF], time[: HALF + 1])
-        constants = {"hann": 0.5 - 0.5 * torch.cos(2 * torch.pi * time / N_FFT)}
-        for name, first in (("even", 0), ("odd", 1)):
-            # [n, frequencies twice]: real parts, then imaginary ones, whose squares the filters add.
-            constants[name] = torch.cat([angle.cos()[:, first::2], angle.sin()[:, first::2]], dim=1)
-            constants[f"mel_{name}"] = log_mel.mel.T[first::2].repeat(2, 1)
-        for name, values in constants.items():
-            self.register_buffer(name, values.float(), persistent=False)
+    def __init__(self, n_mels: int = N_MELS) -> None:
+        super().__init__()
+        mel = MelPower(n_mels).mel
+        self.register_buffer("hann", torch.from_numpy(hann()).float(), persistent=False)
+        # 0 Hz and the highest frequency have no imaginary part.
+        for name, real, imaginary in (
+            ("even", np.arange(0, HALF + 1, 2), np.arange(2, HALF, 2)),
+            ("odd", np.arange(1, HALF, 2), np.arange(1, HALF, 2)),
+        ):
+            # [n, frequencies twice]; the filters add the squares of real and imaginary parts.
+            parts = np.cos(angles()[real, :HALF]), np.sin(angles()[imaginary, :HALF])
+            waves = torch.from_numpy(np.concatenate(parts).T.copy()).float()
+            self.register_buffer(name, waves, persistent=False)
+            filters = mel.T[np.concatenate([real, imaginary])]
+            self.register_buffer(f"mel_{name}", filters, persistent=False)
 
-    def mel_power(self, signal: Tensor) -> Tensor:
-        """See `LogMel.mel_power`."""
+    def forward(self, signal: Tensor) -> Tensor:
+        """float32 [B, n] -> [B, n_mels, (n - 400) // 160 + 1]."""
         padded = F.pad(signal, (0, HOP // 2))
         count = padded.shape[1] // HOP
         rows = padded[:, : count * HOP].view(padded.shape[0], count, HOP)

@@ -11,6 +11,7 @@ matrix product: both export to plain ONNX operators and run wherever a convoluti
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,8 +26,8 @@ FLOOR: Final = 1e-10  # of the mel power, before the logarithm
 DYNAMIC_RANGE: Final = 8.0  # in log10 units below the loudest mel bin of the same row
 
 
-class LogMel(nn.Module):
-    """Whisper's log-mel spectrogram.
+class MelPower(nn.Module):
+    """Power of every whole frame in each mel filter.
 
     Args:
         n_mels: number of mel filters.
@@ -37,7 +38,8 @@ class LogMel(nn.Module):
 
     def __init__(self, n_mels: int = N_MELS) -> None:
         super().__init__()
-        self.register_buffer("dft", _windowed_dft(), persistent=False)
+        rows = np.concatenate([np.cos(angles()), -np.sin(angles())]) * hann()
+        self.register_buffer("dft", torch.from_numpy(rows).float().unsqueeze(1), persistent=False)
         filters = mel_filter_bank(
             num_frequency_bins=N_FFT // 2 + 1,
             num_mel_filters=n_mels,
@@ -48,6 +50,24 @@ class LogMel(nn.Module):
             mel_scale="slaney",
         )
         self.register_buffer("mel", torch.from_numpy(filters.T).float(), persistent=False)
+
+    def forward(self, signal: Tensor) -> Tensor:
+        """float32 [B, n] -> [B, n_mels, (n - 400) // 160 + 1]."""
+        spectrum = F.conv1d(signal.unsqueeze(1), self.dft, stride=HOP)
+        real, imaginary = spectrum.chunk(2, dim=1)
+        return torch.matmul(self.mel, real.square() + imaginary.square())
+
+
+class LogMel(nn.Module):
+    """Whisper's log-mel spectrogram.
+
+    Args:
+        n_mels: number of mel filters.
+    """
+
+    def __init__(self, n_mels: int = N_MELS) -> None:
+        super().__init__()
+        self.mel_power: nn.Module = MelPower(n_mels)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Log-mel of a batch whose rows all have the same length.
@@ -60,24 +80,19 @@ class LogMel(nn.Module):
         """
         left = waveform[:, 1 : N_FFT // 2 + 1].flip(1)
         signal = F.pad(torch.cat([left, waveform], dim=1), (0, N_FFT))
-        log_mel = self.mel_power(signal).clamp(min=FLOOR).log10()
+        log_mel: Tensor = self.mel_power(signal).clamp(min=FLOOR).log10()
         # The frames past the last whole one still hear the end of the signal, so they count for
         # the loudest bin, as they do in the padded signal. Per row: neighbours must not matter.
         loudest = log_mel.amax(dim=(1, 2), keepdim=True)
         log_mel = torch.maximum(log_mel, loudest - DYNAMIC_RANGE)
         return (log_mel[:, :, : waveform.shape[1] // HOP] + 4.0) / 4.0
 
-    def mel_power(self, signal: Tensor) -> Tensor:
-        """Power of every whole frame in each mel filter: [B, n] -> [B, n_mels, (n - 400) // 160 + 1]."""
-        spectrum = F.conv1d(signal.unsqueeze(1), self.dft, stride=HOP)
-        real, imaginary = spectrum.chunk(2, dim=1)
-        return torch.matmul(self.mel, real.square() + imaginary.square())
+
+def hann() -> npt.NDArray[np.float64]:
+    """The periodic Hann window: float64 [400]."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(N_FFT) / N_FFT)
 
 
-def _windowed_dft() -> Tensor:
-    """Real and imaginary DFT rows times the periodic Hann window: float32 [402, 1, 400]."""
-    time = np.arange(N_FFT)
-    angle = 2 * np.pi * np.outer(np.arange(N_FFT // 2 + 1), time) / N_FFT
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * time / N_FFT)
-    rows = np.concatenate([np.cos(angle), -np.sin(angle)]) * hann
-    return torch.from_numpy(rows).float().unsqueeze(1)
+def angles() -> npt.NDArray[np.float64]:
+    """Of every frequency of a frame at every sample, in radians: float64 [201, 400]."""
+    return 2 * np.pi * np.outer(np.arange(N_FFT // 2 + 1), np.arange(N_FFT)) / N_FFT

@@ -96,7 +96,11 @@ def rows(
 
 
 def unseen(folds: Sequence[Measured]) -> list[Row]:
-    """The table's part on actors that no model heard."""
+    """The table's part on actors that the models never heard.
+
+    Args:
+        folds: what each model said.
+    """
     clean = _over(folds, lambda fold: fold.figures()["ua"])
     table = [_row("UA, whole clips, no adaptation", clean, 0.79, 0.85)]
     if folds[0].streams:
