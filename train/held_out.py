@@ -27,6 +27,7 @@ from train.corpora import Clip, emotions_of, speakers_of
 from train.encoder import CONTEXT_SAMPLES, Embedder
 from train.features import configuration
 from train.files import write
+from train.live import Said, judged_windows, live
 from train.streams import Voice
 from train.windows import HOP_S, WINDOW_S, speech_s, windows
 
@@ -147,6 +148,27 @@ class Fold:
 
         kept = self._kept("windows", compute)
         return Windows(kept["embeddings"], kept["clip"], kept["samples"], int(kept["cut"]))
+
+    def live(self, calls: Sequence[npt.NDArray[np.int64]]) -> list[list[Said]]:
+        """What a session that adapts says of calls.
+
+        Args:
+            calls: each the clips in the order in which they are heard, by their indices.
+        """
+        sounds = [[self.waveforms[i] for i in call] for call in calls]
+        digest = hashlib.sha256(b"".join(call.tobytes() + b"end" for call in calls)).hexdigest()
+
+        def compute() -> dict[str, npt.NDArray[Any]]:
+            heard = [judged_windows(sound, self._voice) for sound in sounds]
+            rows = embed(self.checkpoint.embedder, [window for call in heard for window in call])
+            return {"embeddings": rows, "windows": np.array([len(call) for call in heard])}
+
+        kept = self._kept(f"live-{digest[:16]}", compute)
+        parts = np.split(kept["embeddings"], kept["windows"].cumsum()[:-1])
+        return [
+            live(sound, self.checkpoint, part, self._voice, MIN_SPEECH)
+            for sound, part in zip(sounds, parts, strict=True)
+        ]
 
     def voices(self, embeddings: npt.NDArray[np.float32] | None = None) -> dict[int, Voice]:
         """Each held-out actor's clips, by actor.

@@ -21,6 +21,9 @@ CONDITION_DRAWS: Final = 5  # likewise, under each condition
 NEUTRAL_DRAWS: Final = 100
 HAND_OVER_DRAWS: Final = 5  # of each pair of actors
 HAND_OVER_CLIPS: Final = 30
+LIVE_BALANCED_DRAWS: Final = 2  # of each actor; a call is 60 clips, some four minutes
+LIVE_NEUTRAL_DRAWS: Final = 4
+LIVE_HAND_OVER_CLIPS: Final = 15  # of each actor, once for each ordered pair
 AS_SERVED: Final = "as served"
 """What is done about a hand-over by default: noticing it."""
 
@@ -59,6 +62,8 @@ class Measured:
         streams: `balanced`, `neutral-heavy`; empty where the head cannot adapt.
         conditions: balanced streams that are heard under a condition throughout, likewise.
         hand_over: streams of two speakers by what is done about it, likewise.
+        live: windows of whole calls, as a session judges them: `balanced`, `neutral-heavy` and
+            `second speaker`, whose alone these are; the position is that of the clip; likewise.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Measured:
     streams: Mapping[str, Streams]
     conditions: Mapping[str, Streams]
     hand_over: Mapping[str, Answers]
+    live: Mapping[str, Streams]
 
     def figures(self, condition: str = "clean") -> Figures:
         """Of the whole clips under a condition."""
@@ -95,6 +101,7 @@ def measure(fold: Fold) -> Measured:
         streams=streams_of(fold) if adapts else {},
         conditions={n: _balanced(fold, rows) for n, rows in conditions.items()} if adapts else {},
         hand_over=_hand_over(fold) if adapts else {},
+        live=_live(fold) if adapts else {},
     )
 
 
@@ -162,6 +169,44 @@ def _hand_over(fold: Fold) -> dict[str, Answers]:
         AS_SERVED: answers(head, calls, prior(fold)),
         "fresh start": _fresh(fold, calls),
     }
+
+
+def _live(fold: Fold) -> dict[str, Streams]:
+    clips = {
+        actor: np.flatnonzero(fold.actors == actor) for actor in np.unique(fold.actors).tolist()
+    }
+    each = min(LIVE_HAND_OVER_CLIPS, *map(len, clips.values()))
+    alike: list[Rows] = []
+    quiet: list[Rows] = []
+    pairs: list[Rows] = []
+    for actor, own in clips.items():
+        random = np.random.default_rng(actor)
+        alike += [own[balanced(fold.emotions[own], random)] for _ in range(LIVE_BALANCED_DRAWS)]
+        random = np.random.default_rng(actor)
+        quiet += [own[neutral_heavy(fold.emotions[own], random)] for _ in range(LIVE_NEUTRAL_DRAWS)]
+        for other, others in clips.items():
+            random = np.random.default_rng([actor, other])
+            if other != actor:
+                halves = [random.permutation(half)[:each] for half in (own, others)]
+                pairs.append(np.concatenate(halves))
+    second = _windows_of(fold, pairs)
+    return {
+        "balanced": _windows_of(fold, alike),
+        "neutral-heavy": _windows_of(fold, quiet),
+        "second speaker": second[second.adapted.position >= each],
+    }
+
+
+def _windows_of(fold: Fold, calls: Sequence[Rows]) -> Streams:
+    windows = [
+        (call, one) for call, said in zip(calls, fold.live(calls), strict=True) for one in said
+    ]
+    truth = fold.emotions[np.array([call[one.place] for call, one in windows])]
+    place = np.array([one.place for _, one in windows])
+    return Streams(
+        Answers(truth, place, np.stack([one.adapted for _, one in windows])),
+        Answers(truth, place, np.stack([one.unadapted for _, one in windows])),
+    )
 
 
 def _fresh(fold: Fold, calls: Sequence[Voice]) -> Answers:

@@ -110,6 +110,8 @@ def unseen(folds: Sequence[Measured]) -> list[Row]:
     for kind in NOISES:
         for snr_db in SNRS_DB:
             table.append(_condition(folds, clean, f"{kind} {snr_db} dB", *NOISE_LOSSES[snr_db]))
+    if folds[0].live:
+        table += _live(folds)
     return table + _calibration(folds)
 
 
@@ -209,6 +211,24 @@ def _second_speaker(folds: Sequence[Measured], clips: int | None) -> Row:
     note = "; ".join(f"{way} {100 * ua:.1f}" for way, ua in others.items())
     part = "all positions" if clips is None else f"first {clips} clips"
     figure = f"UA, causal adaptation, second speaker of a call, {part}"
+    return _row(figure, values, 0.0, 0.05, gain, "over unadapted", note=note)
+
+
+def _live(folds: Sequence[Measured]) -> list[Row]:
+    first = {"balanced": SETTLED}
+    return [_live_row(folds, kind, first.get(kind, 0)) for kind in folds[0].live]
+
+
+def _live_row(folds: Sequence[Measured], kind: str, first: int) -> Row:
+    each = [fold.live[kind] for fold in folds]
+    each = [both[both.adapted.position >= first] for both in each]
+    values, without = [both.adapted.ua() for both in each], [both.unadapted.ua() for both in each]
+    gain = float(np.mean(values)) - float(np.mean(without))
+    count = sum(len(both.adapted.truth) for both in each)
+    note = f"unadapted {100 * np.mean(without):.1f}; {count:,} windows"
+    name = kind if kind == "second speaker" else f"{kind} call"
+    part = f", from clip {first + 1} on" if kind == "balanced" else ""
+    figure = f"UA, 3 s windows of live sessions, causal adaptation, {name}{part}"
     return _row(figure, values, 0.0, 0.05, gain, "over unadapted", note=note)
 
 

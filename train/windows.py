@@ -5,7 +5,7 @@ speech. Only the model is left out; whoever wants to know what it says of a wind
 Needs ONNX Runtime, for voice activity.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from emotion.audio import from_pcm, to_pcm
 from emotion.contract import SAMPLE_RATE, SHORTEST_WINDOW, Contract, pack
-from emotion.engine import Engine, Window
+from emotion.engine import Engine, Judgement, Window
 from emotion.labels import EMOTIONS
 from emotion.parsing import start_from
 from emotion.session import Session
@@ -53,19 +53,43 @@ def windows(waveform: Waveform, voice: VoiceActivity) -> list[Heard]:
         waveform: float32 [n], 16 kHz, -1 to 1; what a call would carry is these samples at 16 bits.
         voice: voice activity.
     """
-    start = start_from(sample_rate=SAMPLE_RATE, window_s=WINDOW_S, hop_s=HOP_S, vad=True)
-    session = Session(start, _CONTRACT, session_id="recording", may_skip=False)
-    engine = Engine(_CONTRACT, "cpu", _NoModel(), None, voice)
-    session.feed(to_pcm(waveform).tobytes(), 0.0)
+    engine = Engine(NO_CONTRACT, "cpu", _NoModel(), None, voice)
+    return [
+        Heard(window.start, window.end, from_pcm(window.pcm), judgement.speech_ratio or 0.0)
+        for window, judgement in served(waveform, engine, adapt=False)
+    ]
+
+
+def served(
+    waveform: Waveform, engine: Engine, *, adapt: bool
+) -> Iterator[tuple[Window, Judgement]]:
+    """All that a session of the protocol's defaults has judged while it hears a recording.
+
+    Args:
+        waveform: float32 [n], 16 kHz, -1 to 1.
+        engine: judges the windows.
+        adapt: whether the session adapts to its channel.
+    """
+    start = start_from(
+        sample_rate=SAMPLE_RATE, window_s=WINDOW_S, hop_s=HOP_S, vad=True, adapt=adapt
+    )
+    session = Session(
+        start, engine.contract, engine.prior(), session_id="recording", may_skip=False
+    )
+    pcm = to_pcm(waveform)
+    for begin in range(0, len(pcm), SAMPLE_RATE):
+        session.feed(pcm[begin : begin + SAMPLE_RATE].tobytes(), 0.0)
+        yield from _judged(session, engine)
     session.stop()
-    heard = []
+    yield from _judged(session, engine)
+
+
+def _judged(session: Session, engine: Engine) -> Iterator[tuple[Window, Judgement]]:
     while (item := session.poll(0.0)) is not None:
         if isinstance(item, Window):
             judgement = engine.judge(item)
             session.finish(item, judgement, 0.0)
-            ratio = judgement.speech_ratio or 0.0
-            heard.append(Heard(item.start, item.end, from_pcm(item.pcm), ratio))
-    return heard
+            yield item, judgement
 
 
 def speech_s(waveform: Waveform, voice: VoiceActivity) -> float:
@@ -85,7 +109,7 @@ class _NoModel:
         return [np.full((1, len(EMOTIONS)), 1 / len(EMOTIONS), np.float32), np.zeros((1, 1), "f4")]
 
 
-_CONTRACT: Final = Contract(
+NO_CONTRACT: Final = Contract(
     graph="monitor",
     name="none",
     version="0",

@@ -18,6 +18,13 @@ def answers(right: float) -> Answers:
     return Answers(TRUTH, np.tile(np.arange(10, 30, 2), 8), said(right))
 
 
+def live(right: float) -> Answers:
+    """Windows of three of a call's clips."""
+    return Answers(
+        np.tile(TRUTH, 3), np.repeat([5, 17, 25], len(TRUTH)), np.tile(said(right), (3, 1))
+    )
+
+
 def measured(name: str, clean: float, **changed: float) -> Measured:
     conditions = ["telephone"] + [
         f"{k} {d} dB" for k in ("speech-shaped", "babble") for d in (20, 10, 5)
@@ -40,5 +47,10 @@ def measured(name: str, clean: float, **changed: float) -> Measured:
             "unadapted": answers(0.7),
             "as served": answers(changed.get("served", 0.8)),
             "fresh start": answers(0.9),
+        },
+        live={
+            "balanced": Streams(live(changed.get("live", 0.9)), live(0.7)),
+            "neutral-heavy": Streams(live(0.8), live(0.7)),
+            "second speaker": Streams(live(0.8), live(0.7)),
         },
     )

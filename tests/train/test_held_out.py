@@ -109,6 +109,24 @@ def test_windows_keep_their_clips_label_where_half_of_them_is_speech(
     assert set(windows.clip) <= set(range(16)) and min(windows.samples) >= 8_000
 
 
+def test_calls_are_embedded_once_and_other_calls_anew(
+    fold: Callable[[], Fold], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [np.arange(4), np.array([7, 5])]
+    first = fold().live(calls)
+    assert len(first) == 2 and all(first)
+    runs: list[int] = []
+    monkeypatch.setattr(
+        held_out, "embed", lambda embedder, sounds: runs.append(1) or embed(embedder, sounds)
+    )
+    again = fold().live(calls)
+    assert not runs
+    for one, other in zip(first, again, strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert np.array_equal(a.adapted, b.adapted) and np.array_equal(a.unadapted, b.unadapted)
+    assert len(fold().live(calls[:1])) == 1 and runs == [1]
+
+
 def test_the_voices_are_the_actors_with_seconds_of_speech(fold: Callable[[], Fold]) -> None:
     voices = fold().voices()
     assert list(voices) == [1, 2]

@@ -39,7 +39,8 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("spoken")
     for actor in sorted(actor for fold in EMOBOX_FOLDS for actor in sorted(fold)[:2]):
         for emotion in range(1, 9):
-            samples = 0.3 * speech_like(1.2, seed=8 * actor + emotion)
+            # The pauses tell a live call's clips apart.
+            samples = np.pad(0.3 * speech_like(2.0, seed=8 * actor + emotion), 9_000)
             path = folder / f"03-01-{emotion:02}-01-01-01-{actor:02}.flac"
             soundfile.write(path, samples.astype(np.float32), 16_000)
     return folder
@@ -65,6 +66,8 @@ def _program(monkeypatch: pytest.MonkeyPatch, arguments: list[object]) -> int:
     monkeypatch.setattr(rows, "SETTLED", 4)  # eight clips an actor, not sixty
     for draws in ("BALANCED_DRAWS", "CONDITION_DRAWS", "NEUTRAL_DRAWS", "HAND_OVER_DRAWS"):
         monkeypatch.setattr(measure, draws, 1)
+    monkeypatch.setattr(measure, "LIVE_BALANCED_DRAWS", 1)
+    monkeypatch.setattr(measure, "LIVE_NEUTRAL_DRAWS", 1)
     monkeypatch.setattr(sys, "argv", ["emotion-train", "suite", *map(str, arguments)])
     with pytest.raises(SystemExit) as ending:
         main()
@@ -95,7 +98,7 @@ def test_one_command_writes_every_row_what_is_behind_it_and_plots(evaluation: Ev
     assert (report["protocol"], report["adaptation"], report["n"]) == ("emobox", "none", 96)
     folds = json.loads((run / "emobox" / "crossval.json").read_text())
     assert report["ua"] == report["rows"][0]["value"] == pytest.approx(folds["ua"])
-    assert len(report["rows"]) == 16
+    assert len(report["rows"]) == 19
     assert [row["figure"] for row in report["rows"] if row["protocol"] != UNSEEN] == [
         "accuracy, random split, no adaptation"
     ]
