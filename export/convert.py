@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from torch.export import Dim
 
-from emotion.contract import SAMPLE_RATE, Contract, Graph, Precision, pack, to_metadata
+from emotion.contract import SAMPLE_RATE, Contract, Graph, Precision, to_metadata
 from emotion.errors import ConfigurationError
 from emotion.labels import EMOTIONS
 from export.graphs import INPUTS, Networks
 from train import files
 from train.corpora import is_ravdess_name
 from train.encoder import CONTEXT_SAMPLES
+from train.live import statistics
 from train.recipe import Recipe
 
 OPSET: Final = 20
@@ -76,7 +77,6 @@ def contract_of(
         version: the model's version, for people.
     """
     recipe: Recipe = networks.embedder.recipe
-    head = networks.head
     return Contract(
         graph=graph,
         name=f"emotion-monitor {recipe.name}",
@@ -85,14 +85,7 @@ def contract_of(
         sample_rate=SAMPLE_RATE,
         min_samples=MIN_SAMPLES,
         max_samples=MAX_SAMPLES,
-        embedding_dim=networks.embedder.dim,
-        embedding_mean=pack(head.mean.numpy()),
-        embedding_std=pack(head.std.numpy()),
-        adaptable=recipe.standardize,
-        prior_s=recipe.prior_s,
-        emotion_traits=pack(head.emotion_traits.numpy()),
-        voice_variance=pack(head.voice_variance.numpy()),
-        trust=recipe.trust if recipe.traits else 0.0,
+        **statistics(networks.embedder, networks.head),
         precision=precision,
         target=target,
         opset=opset,

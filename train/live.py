@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from emotion.contract import Contract, pack
+from emotion.contract import pack
 from emotion.engine import Engine, Window
 from emotion.vad import MIN_SPEECH_RATIO, VoiceActivity, VoiceTrack
 from train.checkpoint import Checkpoint
+from train.encoder import Embedder
+from train.head import Head
 from train.windows import NO_CONTRACT, Waveform, served, windows
 
 Vector = npt.NDArray[np.float32]
@@ -66,7 +68,10 @@ def live(
         min_speech: share of speech from which a window counts.
     """
     network = _Network(checkpoint, iter(embeddings))
-    engine = Engine(_contract(checkpoint), "cpu", network, network, voice)
+    contract = msgspec.structs.replace(
+        NO_CONTRACT, **statistics(checkpoint.embedder, checkpoint.head)
+    )
+    engine = Engine(contract, "cpu", network, network, voice)
     ends = np.cumsum([len(waveform) for waveform in call])
     said = []
     for window, judgement in served(np.concatenate(call), engine, adapt=True):
@@ -121,16 +126,16 @@ class _Network:
             return [found[name] for name in names]
 
 
-def _contract(checkpoint: Checkpoint) -> Contract:
-    head, recipe = checkpoint.head, checkpoint.recipe
-    return msgspec.structs.replace(
-        NO_CONTRACT,
-        embedding_dim=checkpoint.embedder.dim,
-        embedding_mean=pack(head.mean.numpy()),
-        embedding_std=pack(head.std.numpy()),
-        adaptable=recipe.standardize,
-        prior_s=recipe.prior_s,
-        emotion_traits=pack(head.emotion_traits.numpy()),
-        voice_variance=pack(head.voice_variance.numpy()),
-        trust=recipe.trust if recipe.traits else 0.0,
-    )
+def statistics(embedder: Embedder, head: Head) -> dict[str, Any]:
+    """The fields of a contract by which a session adapts."""
+    recipe = embedder.recipe
+    return {
+        "embedding_dim": embedder.dim,
+        "embedding_mean": pack(head.mean.numpy()),
+        "embedding_std": pack(head.std.numpy()),
+        "adaptable": recipe.standardize,
+        "prior_s": recipe.prior_s,
+        "emotion_traits": pack(head.emotion_traits.numpy()),
+        "voice_variance": pack(head.voice_variance.numpy()),
+        "trust": recipe.trust if recipe.traits else 0.0,
+    }
