@@ -98,7 +98,7 @@ def measure(fold: Fold) -> Measured:
         windows=probabilities(head, windows.embeddings),
         window_samples=windows.samples,
         window_share=len(windows.clip) / windows.cut,
-        streams=streams_of(fold) if adapts else {},
+        streams=_streams_of(fold) if adapts else {},
         conditions={n: _balanced(fold, rows) for n, rows in conditions.items()} if adapts else {},
         hand_over=_hand_over(fold) if adapts else {},
         live=_live(fold) if adapts else {},
@@ -131,7 +131,7 @@ def prior(fold: Fold, *, forgets: bool = True) -> Baseline:
     return Baseline.prior(head.mean.numpy(), head.std.numpy(), recipe.prior_s, patience_s, voices)
 
 
-def streams_of(fold: Fold) -> dict[str, Streams]:
+def _streams_of(fold: Fold) -> dict[str, Streams]:
     """What is said of calls made of a fold's held-out clips, by what kind of call it is."""
     return {
         "balanced": _drawn(fold, fold.voices(), balanced, BALANCED_DRAWS),
@@ -147,10 +147,14 @@ def _drawn(fold: Fold, voices: Mapping[int, Voice], draw: Draw, count: int) -> S
     """So many streams of each actor; an actor's draws are always the same."""
     calls: list[Voice] = []
     for actor, voice in voices.items():
-        random = np.random.default_rng(actor)
-        calls += [voice[draw(voice.emotions, random)] for _ in range(count)]
+        calls += [voice[rows] for rows in _draws(draw, voice.emotions, actor, count)]
     head = fold.checkpoint.head
     return Streams(answers(head, calls, prior(fold)), answers(head, calls))
+
+
+def _draws(draw: Draw, emotions: Rows, actor: int, count: int) -> list[Rows]:
+    random = np.random.default_rng(actor)
+    return [draw(emotions, random) for _ in range(count)]
 
 
 def _hand_over(fold: Fold) -> dict[str, Answers]:
@@ -180,10 +184,9 @@ def _live(fold: Fold) -> dict[str, Streams]:
     quiet: list[Rows] = []
     pairs: list[Rows] = []
     for actor, own in clips.items():
-        random = np.random.default_rng(actor)
-        alike += [own[balanced(fold.emotions[own], random)] for _ in range(LIVE_BALANCED_DRAWS)]
-        random = np.random.default_rng(actor)
-        quiet += [own[neutral_heavy(fold.emotions[own], random)] for _ in range(LIVE_NEUTRAL_DRAWS)]
+        felt = fold.emotions[own]
+        alike += [own[rows] for rows in _draws(balanced, felt, actor, LIVE_BALANCED_DRAWS)]
+        quiet += [own[rows] for rows in _draws(neutral_heavy, felt, actor, LIVE_NEUTRAL_DRAWS)]
         for other, others in clips.items():
             random = np.random.default_rng([actor, other])
             if other != actor:
