@@ -88,17 +88,21 @@ def fit(
     ] = False,
     metrics_from: Annotated[
         list[Path] | None,
-        typer.Option(help="With --all: a crossval run of the same recipe, whose figures to store."),
+        typer.Option(
+            help="With --all: a crossval run of the same recipe, whose figures to store; of several "
+            "seeds, the mean."
+        ),
     ] = None,
 ) -> None:
     """Train one model: on a random 80 % of the clips and measured on the rest, or on --all."""
     from train import runs
+    from train.evaluate import crossval_metrics
     from train.features import default_cache
 
     if metrics_from and not all_actors:
         raise ConfigurationError("--metrics-from goes with --all; a plain fit measures itself")
     material = runs.prepare(load_recipe(recipe), data, cache or default_cache(), whisper)
-    metrics = runs.crossval_metrics(metrics_from, material.recipe) if metrics_from else None
+    metrics = crossval_metrics(metrics_from, material.recipe) if metrics_from else None
     report = runs.fit_run(material, out, all_actors=all_actors, metrics=metrics)
     _show(report)
     _say([f"the run is in {out}"])
@@ -166,6 +170,12 @@ def suite(
     whisper: Whisper = None,
     cache: Cache = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Random splits.")] = 5,
+    trainings: Annotated[
+        int,
+        typer.Option(
+            min=1, max=20, help="Of each of EmoBox's folds: the recipe's seed and those after it."
+        ),
+    ] = 3,
     target: Annotated[
         Int8, typer.Option(help="Instruction set that int8 is judged for, or none to leave it out.")
     ] = Int8.avx2,
@@ -181,7 +191,9 @@ def suite(
     from train.rows import as_table
 
     int8 = None if target is Int8.none else target.value
-    order = suites.Order(recipe, data, out, cache or default_cache(), whisper, seeds, int8)
+    order = suites.Order(
+        recipe, data, out, cache or default_cache(), whisper, seeds, trainings, int8
+    )
     report, table = suites.evaluate(order)
     _show(report)
     title = f"{report['recipe']['name']}: adapted and unadapted figures are of the same weights"

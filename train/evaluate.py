@@ -1,6 +1,9 @@
 """How good a model is: the figures that every report shows, and the shape of a result file."""
 
+import json
+from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final, TypedDict
 
 import msgspec
@@ -8,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from emotion.errors import ConfigurationError
 from emotion.labels import EMOTIONS
 from train.head import Head
-from train.recipe import Recipe
+from train.recipe import Recipe, recipe_from
 from train.splits import Protocol
 
 ECE_BINS: Final = 15
@@ -117,7 +121,7 @@ def combined(
         | means
         | {"sd": spread}
         | counts
-        | {"seeds" if protocol == "random" else "folds": listed}
+        | {_models(protocol): listed}
         | {"recipe": msgspec.to_builtins(recipe)}
     )
 
@@ -126,6 +130,44 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
     """What of a result file travels inside a model: the figures without the tables behind them."""
     keys = ("adaptation", "n", *AVERAGED, "sd", "per_class")
     return {key: report[key] for key in keys if key in report}
+
+
+def crossval_metrics(folders: Sequence[Path], recipe: Recipe) -> dict[str, Any]:
+    """The figures of cross-validations, by protocol, for the model that is trained on everything.
+
+    Args:
+        folders: each with a `crossval.json`. Of several of one protocol, which are those of several
+            seeds, the means over all models.
+        recipe: that of the model.
+
+    Raises:
+        ConfigurationError: a folder holds no cross-validation, or one of another recipe.
+    """
+    parts: defaultdict[Protocol, list[tuple[str, Figures]]] = defaultdict(list)
+    for folder in folders:
+        try:
+            report = json.loads((folder / "crossval.json").read_text(encoding="utf-8"))
+            found, models = recipe_from(report["recipe"]), report[_models(report["protocol"])]
+            parts[report["protocol"]] += [
+                (model["name"], msgspec.convert(model, Figures)) for model in models
+            ]
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigurationError(
+                f"--metrics-from {folder}: no readable crossval.json; run emotion-train crossval"
+            ) from error
+        if msgspec.structs.replace(found, seed=recipe.seed) != recipe:
+            raise ConfigurationError(
+                f"--metrics-from {folder}: its recipe is not the one being fitted, so its figures "
+                "are not this model's; run crossval again"
+            )
+    return {
+        protocol: summary(combined(protocol, models, recipe)) for protocol, models in parts.items()
+    }
+
+
+def _models(protocol: Protocol) -> str:
+    """Where a result file lists the models."""
+    return "seeds" if protocol == "random" else "folds"
 
 
 def _column(parts: Sequence[tuple[str, Figures]], key: str) -> npt.NDArray[np.float64]:

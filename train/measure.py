@@ -53,6 +53,7 @@ class Measured:
 
     Attributes:
         name: the fold's.
+        seed: its recipe's, which tells trainings on the same fold apart.
         truth: of the held-out clips: int64 [n].
         clips: probabilities of the whole clips by condition, `clean` among them: float32 [n, 8].
         window_truth: of the windows with at least half speech: int64 [m].
@@ -67,6 +68,7 @@ class Measured:
     """
 
     name: str
+    seed: int
     truth: npt.NDArray[np.int64]
     clips: Mapping[str, Array]
     window_truth: npt.NDArray[np.int64]
@@ -92,6 +94,7 @@ def measure(fold: Fold) -> Measured:
     adapts = fold.checkpoint.recipe.standardize
     return Measured(
         name=fold.name,
+        seed=fold.checkpoint.recipe.seed,
         truth=fold.emotions,
         clips={name: probabilities(head, rows) for name, rows in conditions.items()},
         window_truth=fold.emotions[windows.clip],

@@ -1,12 +1,14 @@
 """The evaluation's table: what each figure has to reach, what it aims at, and what it is.
 
 All but one row are about actors that the judged model never heard: EmoBox's folds, speech only, mean
-and standard deviation over the six models, each judged on its own held-out actors.
+and standard deviation over the models, each judged on its own held-out actors. Where every fold is
+trained with several seeds, what each seed alone would have shown stands beside: how much is chance.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from itertools import groupby
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, groupby
 from typing import Any, Final
 
 import numpy as np
@@ -48,6 +50,7 @@ class Row:
         aim: what it should be.
         at_most: whether less is better.
         note: what else belongs to it.
+        seeds: `judged` of each seed's models alone; empty where there is one seed.
     """
 
     figure: str
@@ -61,6 +64,7 @@ class Row:
     aim: float
     at_most: bool
     note: str = ""
+    seeds: tuple[float, ...] = ()
 
     @property
     def reached(self) -> bool:
@@ -87,7 +91,7 @@ def rows(
     """The table.
 
     Args:
-        folds: what EmoBox's six models said.
+        folds: what the models of EmoBox's folds said, of one seed or of several.
         random: accuracy on each random split.
         precisions: what other number formats change.
     """
@@ -99,8 +103,28 @@ def unseen(folds: Sequence[Measured]) -> list[Row]:
     """The table's part on actors that the models never heard.
 
     Args:
-        folds: what each model said.
+        folds: what each model said, of one seed or of several.
     """
+    together = _unseen(folds)
+    seeds = by_seed(folds)
+    if len(seeds) == 1:
+        return together
+    alone = zip(*map(_unseen, seeds), strict=True)
+    return [
+        replace(row, seeds=tuple(each.judged for each in same))
+        for row, same in zip(together, alone, strict=True)
+    ]
+
+
+def by_seed(folds: Sequence[Measured]) -> list[list[Measured]]:
+    """What the models of each seed said, in order of the seeds."""
+    seeds: defaultdict[int, list[Measured]] = defaultdict(list)
+    for fold in folds:
+        seeds[fold.seed].append(fold)
+    return [seeds[seed] for seed in sorted(seeds)]
+
+
+def _unseen(folds: Sequence[Measured]) -> list[Row]:
     clean = _over(folds, lambda fold: fold.figures()["ua"])
     table = [_row("UA, whole clips, no adaptation", clean, 0.79, 0.85)]
     if folds[0].streams:
@@ -115,14 +139,22 @@ def unseen(folds: Sequence[Measured]) -> list[Row]:
     return table + _calibration(folds)
 
 
-def precision_row(precision: str, fp32: Sequence[float], judged: Sequence[float]) -> Row:
-    """What a precision changes, in either direction: UA of each fold's clips both ways."""
-    change = abs(float(np.mean(judged)) - float(np.mean(fp32)))
+def precision_row(precision: str, seeds: Sequence[Sequence[tuple[float, float]]]) -> Row:
+    """What a precision changes: the mean over the seeds of how far each one's mean moves.
+
+    Args:
+        precision: its name.
+        seeds: for each seed, UA of each fold's clips in float32 and in the precision.
+    """
+    changes = [abs(float(np.mean([ours - fp32 for fp32, ours in folds]))) for folds in seeds]
+    fp32, judged = zip(*chain(*seeds), strict=True)
     most = max(abs(one - other) for one, other in zip(judged, fp32, strict=True))
     note = f"fp32 {100 * np.mean(fp32):.1f}; one fold by up to {100 * most:.1f}"
     basis = "from fp32, either way"
     figure = f"UA, whole clips, {precision}"
-    return _row(figure, judged, 0.005, 0.002, change, basis, at_most=True, note=note)
+    change = float(np.mean(changes))
+    row = _row(figure, judged, 0.005, 0.002, change, basis, at_most=True, note=note)
+    return replace(row, seeds=tuple(changes) if len(changes) > 1 else ())
 
 
 def adapted_ua(folds: Sequence[Measured], condition: str) -> float | None:
@@ -134,7 +166,7 @@ def adapted_ua(folds: Sequence[Measured], condition: str) -> float | None:
     return float(np.mean([both.adapted.ua() for both in known]))
 
 
-HEADER: Final = ("figure", "± sd over models", "held to", "reach", "aim", "")
+HEADER: Final = ("figure", "± sd over models", "held to (each seed)", "reach", "aim", "")
 
 
 def as_table(table: Sequence[Row], title: str) -> Table:
@@ -163,7 +195,10 @@ def as_markdown(table: Sequence[Row]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     """What a row says behind its name."""
     sign = "≤" if row.at_most else "≥"
-    judged = f"{100 * row.judged:{'+' if row.basis else ''}.1f} {row.basis}".strip()
+    plus = "+" if row.basis else ""
+    judged = f"{100 * row.judged:{plus}.1f} {row.basis}".strip()
+    if row.seeds:
+        judged += f" ({' / '.join(f'{100 * each:{plus}.1f}' for each in row.seeds)})"
     limits = (f"{sign} {100 * limit:g}" for limit in (row.reach, row.aim))
     spread = f" ± {100 * row.sd:.1f}" if len(row.models) > 1 else ""
     verdict = "aim" if row.aimed else "reached" if row.reached else "MISSED"
@@ -251,17 +286,24 @@ def _condition(
 
 
 def _calibration(folds: Sequence[Measured]) -> list[Row]:
-    said = np.concatenate([fold.clips["clean"] for fold in folds])
-    pooled = calibration_error(np.concatenate([fold.truth for fold in folds]), said)
-    each = _over(folds, lambda fold: fold.figures()["ece"])
-    chance = float(np.mean([calibration_by_chance(fold.clips["clean"]) for fold in folds]))
-    notes = (calibration_by_chance(said), chance)
-    note, own = (f"{100 * ece:.1f} if it were perfect, by chance alone" for ece in notes)
-    names = ("all folds' clips pooled", "mean of the folds' own")
+    # Seeds are not pooled: what they get wrong differs, and would look better calibrated together.
+    pools = by_seed(folds)
     return [
-        _row(f"ECE, 15 bins, {names[0]}", [pooled], 0.05, 0.02, at_most=True, note=note),
-        _row(f"ECE, 15 bins, {names[1]}", each, 0.05, 0.02, at_most=True, note=own),
+        _ece("all folds' clips pooled", pools),
+        _ece("mean of the folds' own", [[fold] for fold in folds]),
     ]
+
+
+def _ece(which: str, pools: Sequence[Sequence[Measured]]) -> Row:
+    """The mean over pools of models whose clips count as one set."""
+    errors, chances = [], []
+    for pool in pools:
+        said = np.concatenate([fold.clips["clean"] for fold in pool])
+        truth = np.concatenate([fold.truth for fold in pool])
+        errors.append(calibration_error(truth, said))
+        chances.append(calibration_by_chance(said))
+    note = f"{100 * np.mean(chances):.1f} if it were perfect, by chance alone"
+    return _row(f"ECE, 15 bins, {which}", errors, 0.05, 0.02, at_most=True, note=note)
 
 
 def calibration_by_chance(predicted: npt.NDArray[np.float32]) -> float:

@@ -1,7 +1,6 @@
 """What the command line does: from a folder of recordings to a run, and from a run to figures."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from train.features import Features, extract, extract_pieces
 from train.files import write_json
 from train.fit import VERSION as FIT_VERSION
 from train.fit import Epoch, Fitted, fit_head
-from train.recipe import Recipe, recipe_from
+from train.recipe import Recipe
 from train.splits import Protocol, Split, emobox_splits, everything, random_split, speaker_splits
 from train.tune import KEPT, Lessons
 from train.tune import VERSION as TUNE_VERSION
@@ -316,31 +315,6 @@ def history(run: Path) -> list[Epoch]:
         return msgspec.json.decode(path.read_bytes(), type=list[Epoch])
     except msgspec.DecodeError as error:
         raise ConfigurationError(f"{path}: unreadable: {error}") from error
-
-
-def crossval_metrics(folders: Sequence[Path], recipe: Recipe) -> dict[str, Any]:
-    """The figures of cross-validations, by protocol, for the model that is trained on everything.
-
-    Raises:
-        ConfigurationError: a folder holds no cross-validation, or one of another recipe.
-    """
-    metrics = {}
-    for folder in folders:
-        path = folder / "crossval.json"
-        try:
-            report = json.loads(path.read_text(encoding="utf-8"))
-            protocol, found = report["protocol"], recipe_from(report["recipe"])
-        except (OSError, ValueError, KeyError) as error:
-            raise ConfigurationError(
-                f"--metrics-from {folder}: no readable crossval.json; run emotion-train crossval"
-            ) from error
-        if found != recipe:
-            raise ConfigurationError(
-                f"--metrics-from {folder}: its recipe is not the one being fitted, so its figures "
-                "are not this model's; run crossval again"
-            )
-        metrics[protocol] = summary(report)
-    return metrics
 
 
 def save_run(

@@ -1,8 +1,8 @@
 """Every figure of the model card in one run: trains what is missing, measures, prints one table.
 
-    OUT/emobox/    a cross-validation over EmoBox's folds
+    OUT/emobox/    a cross-validation over EmoBox's folds; OUT/emobox-43/, ...: with the seeds after
     OUT/random/    one over random splits
-    OUT/int8/      a fold's model in the precision that ships, with parity.json
+    OUT/int8/      a fold's model in the precision that ships, with parity.json; likewise
     OUT/suite.json the table, and what is behind it; suite.md: the table alone
     OUT/plots/     five plots
 
@@ -16,10 +16,11 @@ import logging
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from emotion.engine import load_voice
@@ -32,10 +33,10 @@ from train.files import write, write_json
 from train.frontend import SAMPLE_RATE
 from train.held_out import Fold
 from train.measure import Measured, measure
-from train.recipe import load_recipe, recipe_from
+from train.recipe import load_recipe
 from train.rows import Row, adapted_ua, as_markdown, precision_row, rows
 from train.runs import Material
-from train.splits import Protocol
+from train.splits import EMOBOX_FOLDS, Protocol
 from train.streams import Answers, by_position, pooled
 from train.suite_plots import plot_suite
 
@@ -55,6 +56,7 @@ class Order:
         cache: for features and embeddings.
         whisper: hub name or folder, in place of the recipe's.
         seeds: how many random splits.
+        trainings: of each of EmoBox's folds, with the recipe's seed and those after it.
         target: instruction set that int8 is judged for; None: leave that row out.
     """
 
@@ -64,6 +66,7 @@ class Order:
     cache: Path
     whisper: str | None = None
     seeds: int = 5
+    trainings: int = 3
     target: str | None = "avx2"
 
 
@@ -78,13 +81,16 @@ def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
     """
     require_ravdess(load_corpus(order.data), "suite")
     material = runs.prepare(load_recipe(order.recipe), order.data, order.cache, order.whisper)
-    random, emobox = (_trained(material, order, each) for each in ("random", "emobox"))
+    recipe = material.recipe
+    random = _trained(material, order.out / "random", "random", order.seeds)
+    trainings = [recipe.seed + after for after in range(order.trainings)]
+    emobox = [_emobox(material, order, seed) for seed in trainings]
     del material  # the whole corpus's recordings
-    folds = _measured(order, [fold["name"] for fold in emobox["folds"]])
-    precisions = _precision(order) if order.target is not None else []
+    folds = [fold for trained in emobox for fold in _measured(order, trained)]
+    precisions = _precision(order, emobox) if order.target is not None else []
     table = rows(folds, [seed["accuracy"] for seed in random["seeds"]], precisions)
-    parts = [(fold.name, fold.figures()) for fold in folds]
-    report = combined("emobox", parts, recipe_from(emobox["recipe"]))
+    parts = [(_name(fold), fold.figures()) for fold in folds]
+    report = combined("emobox", parts, recipe)
     report |= {"rows": [row.as_json() for row in table], "detail": detail(folds)}
     write_json(order.out / "suite.json", report)
     markdown = as_markdown(table)
@@ -97,7 +103,7 @@ def detail(folds: Sequence[Measured]) -> dict[str, Any]:
     """What is behind the rows: each condition's figures, and UA by position in the streams."""
     conditions = {}
     for name in folds[0].clips:
-        each = [(fold.name, fold.figures(name)) for fold in folds]
+        each = [(_name(fold), fold.figures(name)) for fold in folds]
         conditions[name] = {
             "ua": float(np.mean([figures["ua"] for _, figures in each])),
             "ua_adapted": adapted_ua(folds, name),
@@ -135,36 +141,54 @@ def _windows(folds: Sequence[Measured]) -> dict[str, Any]:
     }
 
 
-def _trained(material: Material, order: Order, protocol: Protocol) -> dict[str, Any]:
+def _name(fold: Measured) -> str:
+    return f"seed-{fold.seed}/{fold.name}"
+
+
+def _emobox(material: Material, order: Order, seed: int) -> Path:
+    """The folder of a cross-validation over EmoBox's folds; the recipe's own seed has the plain name."""
+    own = material.recipe.seed
+    folder = order.out / ("emobox" if seed == own else f"emobox-{seed}")
+    recipe = msgspec.structs.replace(material.recipe, seed=seed)
+    _trained(replace(material, recipe=recipe), folder, "emobox")
+    return folder
+
+
+def _trained(
+    material: Material, folder: Path, protocol: Protocol, seeds: int = 1
+) -> dict[str, Any]:
     """A cross-validation's result file, of what is there already where it fits."""
-    folder = order.out / protocol
-    report, histories = runs.crossval_run(material, folder, protocol, order.seeds)
+    report, histories = runs.crossval_run(material, folder, protocol, seeds)
     reports.plot_result(report, histories, folder / "plots")
     return report
 
 
-def _measured(order: Order, names: Sequence[str]) -> list[Measured]:
+def _measured(order: Order, trained: Path) -> list[Measured]:
     corpus, voice = load_ravdess(order.data), load_voice()
+    names = [f"fold-{number}" for number in range(1, len(EMOBOX_FOLDS) + 1)]
     # Each fold's recordings are let go of before the next one's are read.
-    return [
-        measure(Fold(order.out / "emobox" / name, corpus, order.cache, voice)) for name in names
-    ]
+    return [measure(Fold(trained / name, corpus, order.cache, voice)) for name in names]
 
 
-def _precision(order: Order) -> list[Row]:
+def _precision(order: Order, emobox: Sequence[Path]) -> list[Row]:
     """What int8 changes, as `emotion-export` finds it; no row where that is not installed."""
     if importlib.util.find_spec("onnxscript") is None:
         _log.warning("%s against fp32 is not measured: install the extra `export`", PRECISION)
         return []
-    out, judged = order.out / PRECISION, order.out / "emobox"
-    command = [sys.executable, "-m", "export", "--run", str(judged / "fold-1"), "--out", str(out)]
+    judged = [_judged(order, trained) for trained in emobox]
+    return [precision_row(f"{PRECISION} ({order.target})", judged)]
+
+
+def _judged(order: Order, trained: Path) -> list[tuple[float, float]]:
+    """UA of each fold's model on its held-out clips, in float32 and in int8."""
+    out = order.out / trained.name.replace("emobox", PRECISION)
+    command = [sys.executable, "-m", "export", "--run", str(trained / "fold-1"), "--out", str(out)]
     command += ["--precision", PRECISION, "--target", str(order.target)]
-    command += ["--judge", str(judged), "--data", str(order.data)]
+    command += ["--judge", str(trained), "--data", str(order.data)]
     path = out / "parity.json"
     path.unlink(missing_ok=True)  # what an earlier export left is no answer
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
     if done.returncode not in (0, 1) or not path.is_file():  # 1: a limit was missed; it is written
         raise ConfigurationError(f"{' '.join(command)} ended with {done.returncode}")
     folds = json.loads(path.read_text(encoding="utf-8"))["judge"]["folds"]
-    fp32, ours = ([fold[key] for fold in folds] for key in ("ua_fp32", "ua"))
-    return [precision_row(f"{PRECISION} ({order.target})", fp32, ours)]
+    return [(fold["ua_fp32"], fold["ua"]) for fold in folds]

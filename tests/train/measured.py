@@ -25,13 +25,14 @@ def live(right: float) -> Answers:
     )
 
 
-def measured(name: str, clean: float, **changed: float) -> Measured:
+def measured(name: str, clean: float, seed: int = 42, **changed: float) -> Measured:
     conditions = ["telephone"] + [
         f"{k} {d} dB" for k in ("speech-shaped", "babble") for d in (20, 10, 5)
     ]
     clips = {"clean": said(clean)} | {c: said(changed.get(c.split()[0], clean)) for c in conditions}
     return Measured(
         name=name,
+        seed=seed,
         truth=TRUTH,
         clips=clips,
         window_truth=TRUTH,

@@ -114,8 +114,41 @@ def test_a_perfect_model_shows_some_calibration_error_where_clips_are_few() -> N
 
 @pytest.mark.parametrize("change", [-0.004, 0.004])
 def test_a_precision_is_held_to_its_change_in_either_direction(change: float) -> None:
-    row = precision_row("int8", [0.8, 0.9], [0.8 + change, 0.9 + change])
+    row = precision_row("int8", [[(0.8, 0.8 + change), (0.9, 0.9 + change)]])
     assert row.judged == pytest.approx(0.004) and row.reached and not row.aimed
+    assert row.seeds == ()
+
+
+def test_what_a_precision_changes_does_not_cancel_out_between_seeds() -> None:
+    row = precision_row("int8", [[(0.8, 0.81), (0.9, 0.91)], [(0.8, 0.76), (0.9, 0.9)]])
+    assert row.judged == pytest.approx(0.015) and not row.reached
+    assert row.seeds == pytest.approx((0.01, 0.02))
+    assert row.models == pytest.approx((0.81, 0.91, 0.76, 0.9))
+    assert row.note == "fp32 85.0; one fold by up to 4.0"
+
+
+def test_of_several_seeds_each_ones_figure_stands_beside_the_mean() -> None:
+    folds = [measured("fold-1", 0.8), measured("fold-1", 0.9, seed=43, telephone=0.7)]
+    found = {row.figure: row for row in rows(folds, [0.95, 0.97])}
+    clips = find("whole clips, no adaptation", found)
+    assert (clips.value, clips.seeds) == (pytest.approx(0.85), pytest.approx((0.8, 0.9)))
+    telephone = find("telephone", found)
+    assert telephone.judged == pytest.approx(0.1) and telephone.seeds == pytest.approx((0, 0.2))
+    assert find("random", found).seeds == ()
+    line = next(text for text in as_markdown(list(found.values())).splitlines() if "telep" in text)
+    assert "| +10.0 below clean (+0.0 / +20.0) |" in line
+    one = rows(folds[:1], [0.95])
+    assert all(row.seeds == () for row in one) and "(" not in as_markdown(one[:1]).splitlines()[-1]
+
+
+def test_seeds_are_not_pooled_when_calibration_is_judged() -> None:
+    # Of two models that say 91 % and are right on 80 and on all, pooled errors would cancel out.
+    folds = [measured("fold-1", 0.8), measured("fold-1", 1.0, seed=43)]
+    row = find("pooled", {each.figure: each for each in rows(folds, [0.95])})
+    confidence = 0.9 + 0.1 / 8
+    apart = [confidence - 0.8, 1.0 - confidence]
+    assert row.models == pytest.approx(apart, abs=1e-6)
+    assert row.value == pytest.approx(np.mean(apart), abs=1e-6)
 
 
 def test_the_printed_table_says_which_figures_share_actors_and_which_were_missed() -> None:
@@ -142,7 +175,7 @@ def test_live_windows_are_held_against_the_same_windows_unadapted() -> None:
 def test_the_table_for_documents_has_the_same_cells() -> None:
     said = list(table(telephone=0.5).values())
     lines = as_markdown(said).splitlines()
-    assert lines[0] == "| figure | ± sd over models | held to | reach | aim |  |"
+    assert lines[0] == "| figure | ± sd over models | held to (each seed) | reach | aim |  |"
     assert {line.count("|") for line in lines} == {7}
     row = next(line for line in lines if "telephone" in line)
     assert row.endswith("| MISSED |") and "| ≤ 3 | ≤ 1 |" in row

@@ -32,6 +32,9 @@ batch_size = 16
 epochs = 2
 """
 
+SEEDS = ["seed-42", "seed-43"]
+FOLDS = [f"fold-{number}" for number in range(1, 7)]
+
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -80,7 +83,7 @@ def finished(spoken: Path, whisper: Path, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("finished")
     (folder / "small.toml").write_text(RECIPE)
     inputs = ["--recipe", folder / "small.toml", "--data", spoken, "--whisper", whisper]
-    evaluation = Evaluation(folder, [*inputs, "--seeds", "2"])
+    evaluation = Evaluation(folder, [*inputs, "--seeds", "2", "--trainings", "2"])
     with pytest.MonkeyPatch.context() as monkeypatch:
         assert evaluation.again(monkeypatch) == 0
     return evaluation
@@ -95,9 +98,19 @@ def evaluation(finished: Evaluation, tmp_path: Path) -> Evaluation:
 
 def test_one_command_writes_every_row_what_is_behind_it_and_plots(evaluation: Evaluation) -> None:
     report, run = evaluation.report(), evaluation.folder / "run"
-    assert (report["protocol"], report["adaptation"], report["n"]) == ("emobox", "none", 96)
-    folds = json.loads((run / "emobox" / "crossval.json").read_text())
-    assert report["ua"] == report["rows"][0]["value"] == pytest.approx(folds["ua"])
+    assert (report["protocol"], report["adaptation"], report["n"]) == ("emobox", "none", 192)
+    seeds = [
+        json.loads((run / folder / "crossval.json").read_text())
+        for folder in ("emobox", "emobox-43")
+    ]
+    assert [seed["recipe"]["seed"] for seed in seeds] == [42, 43]
+    assert seeds[0]["confusion"] != seeds[1]["confusion"]
+    assert report["rows"][0]["seeds"] == pytest.approx([seed["ua"] for seed in seeds])
+    assert report["ua"] == report["rows"][0]["value"]
+    assert report["ua"] == pytest.approx(np.mean([seed["ua"] for seed in seeds]))
+    assert [fold["name"] for fold in report["folds"]] == [
+        f"seed-{seed}/{fold}" for seed in (42, 43) for fold in FOLDS
+    ]
     assert len(report["rows"]) == 19
     assert [row["figure"] for row in report["rows"] if row["protocol"] != UNSEEN] == [
         "accuracy, random split, no adaptation"
@@ -124,12 +137,9 @@ def test_what_is_done_is_not_done_again_and_gives_the_same_table(
     assert "telephone" in printed and "babble 5 dB" in printed and "random" in printed
 
 
-SEEDS = ["seed-42", "seed-43"]
-FOLDS = [f"fold-{number}" for number in range(1, 7)]
-
-
 @pytest.mark.parametrize(
-    ("change", "trained"), [("a model is missing", ["fold-3"]), ("another recipe", SEEDS + FOLDS)]
+    ("change", "trained"),
+    [("a model is missing", ["fold-3"]), ("another recipe", SEEDS + 2 * FOLDS)],
 )
 def test_a_model_is_trained_again_where_it_is_missing_or_another_recipes(
     change: str, trained: list[str], evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
@@ -150,7 +160,7 @@ def test_a_model_is_trained_again_where_a_recording_that_it_learnt_from_is_anoth
     samples = 0.3 * speech_like(1.2, seed=1_000)
     soundfile.write(held_out_of_the_first, samples.astype(np.float32), 16_000)
     names = _trained_again(evaluation, monkeypatch)
-    assert [name for name in names if name.startswith("fold")] == FOLDS[1:]
+    assert [name for name in names if name.startswith("fold")] == 2 * FOLDS[1:]
 
 
 def _trained_again(evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -176,18 +186,22 @@ def test_int8_is_judged_by_the_exporter_on_every_fold(
         asked.append(command)
         out = Path(command[command.index("--out") + 1])
         out.mkdir()
-        folds = [{"ua_fp32": 0.5 + 0.1 * fold, "ua": 0.49 + 0.1 * fold} for fold in range(3)]
+        lost = 0.01 * len(asked)
+        folds = [{"ua_fp32": 0.5 + 0.1 * fold, "ua": 0.5 + 0.1 * fold - lost} for fold in range(2)]
         (out / "parity.json").write_text(json.dumps({"judge": {"folds": folds}}))
         return SimpleNamespace(returncode=1)  # a limit was missed: that is a result, too
 
     monkeypatch.setattr(subprocess, "run", export)
     assert evaluation.again(monkeypatch, "avx512_vnni") == 0
     (row,) = [row for row in evaluation.report()["rows"] if "int8" in row["figure"]]
-    assert row["judged"] == pytest.approx(0.01) and not row["reached"]
-    assert row["models"] == pytest.approx([0.49, 0.59, 0.69])
-    (command,) = asked
-    assert command[1:3] == ["-m", "export"] and "avx512_vnni" in command
-    assert command[command.index("--judge") + 1] == str(evaluation.folder / "run" / "emobox")
+    assert row["judged"] == pytest.approx(0.015) and not row["reached"]
+    assert row["seeds"] == pytest.approx([0.01, 0.02])
+    assert row["models"] == pytest.approx([0.49, 0.59, 0.48, 0.58])
+    run = evaluation.folder / "run"
+    for command, folder in zip(asked, ("emobox", "emobox-43"), strict=True):
+        assert command[1:3] == ["-m", "export"] and "avx512_vnni" in command
+        assert command[command.index("--judge") + 1] == str(run / folder)
+        assert command[command.index("--run") + 1] == str(run / folder / "fold-1")
 
 
 def test_an_exporter_that_fails_is_an_error_of_one_line(
@@ -203,5 +217,5 @@ def test_without_the_exporter_the_row_is_missing_and_the_log_says_why(
 ) -> None:
     monkeypatch.setattr(suite.importlib.util, "find_spec", lambda _: None)
     order = suite.Order("stream", tmp_path, tmp_path, tmp_path)
-    assert suite._precision(order) == []
+    assert suite._precision(order, []) == []
     assert "install the extra `export`" in caplog.text
