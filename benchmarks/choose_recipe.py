@@ -128,7 +128,7 @@ def measure(material: Material, protocol: Protocol, seeds: range) -> dict[str, A
             if trained.measured is None:
                 raise CorpusError(f"{split.name}: no clip is held out")
             if not randomly:
-                folds.append(judged(material, split, trained, Path(folder)))
+                folds.append(judged(material, split, seed, trained, Path(folder)))
         parts.append((split.name, trained.measured))
     # "other": that these are EmoBox's folds does not make it EmoBox's protocol.
     report = combined("random" if randomly else "other", parts, recipe)
@@ -136,18 +136,19 @@ def measure(material: Material, protocol: Protocol, seeds: range) -> dict[str, A
     return report | {"fit_seeds": [*fit_seeds], "rows": rows}
 
 
-def judged(material: Material, split: Split, trained: Trained, folder: Path) -> Measured:
+def judged(material: Material, split: Split, seed: int, trained: Trained, folder: Path) -> Measured:
     """What a model says of the held-out clips under all that the suite asks.
 
     Args:
         material: what it was trained from.
         split: of the held-out clips.
+        seed: that it was trained with.
         trained: the model.
         folder: gets its run, and what is embedded for this.
     """
     save_run(material, folder / split.name, split, trained, {})
     # What this model gives of the conditions is of no use to another one, so it is not kept.
-    return measure_fold(Fold(folder / split.name, material.clips, folder, load_voice()))
+    return measure_fold(Fold(folder / split.name, material.clips, folder, load_voice()), seed)
 
 
 def lines(protocol: Protocol, report: dict[str, Any]) -> list[str]:

@@ -96,8 +96,8 @@ def fit(
 ) -> None:
     """Train one model: on a random 80 % of the clips and measured on the rest, or on --all."""
     from train import runs
-    from train.evaluate import crossval_metrics
     from train.features import default_cache
+    from train.metrics import crossval_metrics
 
     if metrics_from and not all_actors:
         raise ConfigurationError("--metrics-from goes with --all; a plain fit measures itself")
@@ -192,11 +192,23 @@ def suite(
 
     int8 = None if target is Int8.none else target.value
     order = suites.Order(
-        recipe, data, out, cache or default_cache(), whisper, seeds, trainings, int8
+        recipe=recipe,
+        data=data,
+        out=out,
+        cache=cache or default_cache(),
+        whisper=whisper,
+        seeds=seeds,
+        trainings=trainings,
+        target=int8,
     )
     report, table = suites.evaluate(order)
     _show(report)
-    title = f"{report['recipe']['name']}: adapted and unadapted figures are of the same weights"
+    own = report["recipe"]
+    trained = ", ".join(map(str, report.get("trainings", [own["seed"]])))
+    title = (
+        f"{own['name']}, on unseen actors with seed {trained}; adapted and unadapted "
+        "figures are of the same weights"
+    )
     Console(width=None if Console().is_terminal else PRINTED_WIDTH).print(as_table(table, title))
 
 

@@ -1,9 +1,6 @@
 """How good a model is: the figures that every report shows, and the shape of a result file."""
 
-import json
-from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final, TypedDict
 
 import msgspec
@@ -11,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from emotion.errors import ConfigurationError
 from emotion.labels import EMOTIONS
 from train.head import Head
-from train.recipe import Recipe, recipe_from
+from train.recipe import Recipe
 from train.splits import Protocol
 
 ECE_BINS: Final = 15
@@ -96,21 +92,25 @@ def result(protocol: Protocol, measured: Figures, recipe: Recipe) -> dict[str, A
 
 
 def combined(
-    protocol: Protocol, parts: Sequence[tuple[str, Figures]], recipe: Recipe
+    protocol: Protocol,
+    parts: Sequence[tuple[str, Figures]],
+    recipe: Recipe,
+    trainings: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """A result file about several models: figures are means over them, counts are sums.
+    """A result file about several models: figures are means over them, the confusion is their sum.
 
     Args:
         protocol: `random`: the parts are split seeds; `emobox`, `speakers`: they are folds.
         parts: names such as `seed-42` or `fold-1`, each with its figures.
         recipe: the one they share.
+        trainings: where each fold was trained with several seeds, these: `n` counts its clips once.
     """
     columns = {key: _column(parts, key) for key in AVERAGED}
     means = {key: float(column.mean()) for key, column in columns.items()}
     several = len(parts) > 1
     spread = {key: float(c.std(ddof=1)) for key, c in columns.items()} if several else {}
     counts = {
-        "n": sum(measured["n"] for _, measured in parts),
+        "n": sum(measured["n"] for _, measured in parts) // max(1, len(trainings)),
         "per_class": {label: _mean_recall(parts, label) for label in EMOTIONS},
         "confusion": np.sum([measured["confusion"] for _, measured in parts], axis=0).tolist(),
     }
@@ -121,52 +121,20 @@ def combined(
         | means
         | {"sd": spread}
         | counts
-        | {_models(protocol): listed}
+        | ({"trainings": list(trainings)} if len(trainings) > 1 else {})
+        | {models_key(protocol): listed}
         | {"recipe": msgspec.to_builtins(recipe)}
     )
 
 
 def summary(report: dict[str, Any]) -> dict[str, Any]:
     """What of a result file travels inside a model: the figures without the tables behind them."""
-    keys = ("adaptation", "n", *AVERAGED, "sd", "per_class")
+    keys = ("adaptation", "n", "trainings", *AVERAGED, "sd", "per_class")
     return {key: report[key] for key in keys if key in report}
 
 
-def crossval_metrics(folders: Sequence[Path], recipe: Recipe) -> dict[str, Any]:
-    """The figures of cross-validations, by protocol, for the model that is trained on everything.
-
-    Args:
-        folders: each with a `crossval.json`. Of several of one protocol, which are those of several
-            seeds, the means over all models.
-        recipe: that of the model.
-
-    Raises:
-        ConfigurationError: a folder holds no cross-validation, or one of another recipe.
-    """
-    parts: defaultdict[Protocol, list[tuple[str, Figures]]] = defaultdict(list)
-    for folder in folders:
-        try:
-            report = json.loads((folder / "crossval.json").read_text(encoding="utf-8"))
-            found, models = recipe_from(report["recipe"]), report[_models(report["protocol"])]
-            parts[report["protocol"]] += [
-                (model["name"], msgspec.convert(model, Figures)) for model in models
-            ]
-        except (OSError, ValueError, KeyError) as error:
-            raise ConfigurationError(
-                f"--metrics-from {folder}: no readable crossval.json; run emotion-train crossval"
-            ) from error
-        if msgspec.structs.replace(found, seed=recipe.seed) != recipe:
-            raise ConfigurationError(
-                f"--metrics-from {folder}: its recipe is not the one being fitted, so its figures "
-                "are not this model's; run crossval again"
-            )
-    return {
-        protocol: summary(combined(protocol, models, recipe)) for protocol, models in parts.items()
-    }
-
-
-def _models(protocol: Protocol) -> str:
-    """Where a result file lists the models."""
+def models_key(protocol: Protocol) -> str:
+    """Under which key a result file lists the models."""
     return "seeds" if protocol == "random" else "folds"
 
 

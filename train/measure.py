@@ -53,7 +53,7 @@ class Measured:
 
     Attributes:
         name: the fold's.
-        seed: its recipe's, which tells trainings on the same fold apart.
+        seed: that it was trained with.
         truth: of the held-out clips: int64 [n].
         clips: probabilities of the whole clips by condition, `clean` among them: float32 [n, 8].
         window_truth: of the windows with at least half speech: int64 [m].
@@ -85,8 +85,13 @@ class Measured:
         return figures(self.truth, self.clips[condition])
 
 
-def measure(fold: Fold) -> Measured:
-    """Judges a fold's held-out clips under every condition."""
+def measure(fold: Fold, seed: int) -> Measured:
+    """Judges a fold's held-out clips under every condition.
+
+    Args:
+        fold: a model and what it never heard.
+        seed: that it was trained with.
+    """
     head = fold.checkpoint.head
     heard = track(list(_conditions(fold).items()), fold.name)
     conditions = {name: embeddings() for name, embeddings in heard}
@@ -94,7 +99,7 @@ def measure(fold: Fold) -> Measured:
     adapts = fold.checkpoint.recipe.standardize
     return Measured(
         name=fold.name,
-        seed=fold.checkpoint.recipe.seed,
+        seed=seed,
         truth=fold.emotions,
         clips={name: probabilities(head, rows) for name, rows in conditions.items()},
         window_truth=fold.emotions[windows.clip],

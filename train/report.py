@@ -89,8 +89,12 @@ def lines(report: dict[str, Any]) -> list[str]:
         for label, recall in report["per_class"].items()
         if recall is not None
     ]
+    several = (
+        f", {len(report['trainings'])} trainings of each fold" if "trainings" in report else ""
+    )
     return [
-        f"{report['recipe']['name']}, {_PROTOCOLS[report['protocol']]}, {report['n']} clips, in %",
+        f"{report['recipe']['name']}, {_PROTOCOLS[report['protocol']]}, {report['n']} clips{several}, "
+        "in %",
         ", ".join(figures),
         "recall: " + ", ".join(recalls),
     ]

@@ -2,7 +2,8 @@
 
 All but one row are about actors that the judged model never heard: EmoBox's folds, speech only, mean
 and standard deviation over the models, each judged on its own held-out actors. Where every fold is
-trained with several seeds, what each seed alone would have shown stands beside: how much is chance.
+trained with several seeds, what each seed alone would have shown stands beside: how much of a figure
+is a training's chance. What four other actors in a fold would have changed, it does not show.
 """
 
 from collections import defaultdict
@@ -159,19 +160,22 @@ def precision_row(precision: str, seeds: Sequence[Sequence[tuple[float, float]]]
 
 def adapted_ua(folds: Sequence[Measured], condition: str) -> float | None:
     """UA under a condition that the whole call is in, once the voice is known in it; the mean over
-    the folds. None where the model cannot adapt."""
+    the models. None where the model cannot adapt."""
     if not folds[0].conditions:
         return None
     known = _settled(folds, lambda fold: fold.conditions[condition])
     return float(np.mean([both.adapted.ua() for both in known]))
 
 
-HEADER: Final = ("figure", "± sd over models", "held to (each seed)", "reach", "aim", "")
+def header(table: Sequence[Row]) -> tuple[str, ...]:
+    """Of the columns."""
+    held_to = "held to (each seed)" if any(row.seeds for row in table) else "held to"
+    return ("figure", "± sd over models", held_to, "reach", "aim", "")
 
 
 def as_table(table: Sequence[Row], title: str) -> Table:
     """The rows for people, in percent and in points."""
-    shown = Table(*HEADER, title=title)
+    shown = Table(*header(table), title=title)
     for protocol, same in groupby(table, lambda row: row.protocol):
         shown.add_section()
         shown.add_row(f"[bold]{protocol}[/bold]")
@@ -183,9 +187,10 @@ def as_table(table: Sequence[Row], title: str) -> Table:
 
 def as_markdown(table: Sequence[Row]) -> str:
     """The same table for documents."""
-    lines = [f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER)]
+    names = header(table)
+    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     for protocol, same in groupby(table, lambda row: row.protocol):
-        lines.append(f"| **{protocol}** |" + " |" * (len(HEADER) - 1))
+        lines.append(f"| **{protocol}** |" + " |" * (len(names) - 1))
         for row in same:
             note = f" ({row.note})" if row.note else ""
             lines.append(f"| {row.figure}{note} | {' | '.join(_cells(row))} |")
@@ -259,7 +264,7 @@ def _live_row(folds: Sequence[Measured], kind: str, first: int) -> Row:
     each = [both[both.adapted.position >= first] for both in each]
     values, without = [both.adapted.ua() for both in each], [both.unadapted.ua() for both in each]
     gain = float(np.mean(values)) - float(np.mean(without))
-    count = sum(len(both.adapted.truth) for both in each)
+    count = sum(len(both.adapted.truth) for both in each) // len(by_seed(folds))
     note = f"unadapted {100 * np.mean(without):.1f}; {count:,} windows"
     name = kind if kind == "second speaker" else f"{kind} call"
     part = f", from clip {first + 1} on" if kind == "balanced" else ""
@@ -289,12 +294,12 @@ def _calibration(folds: Sequence[Measured]) -> list[Row]:
     # Seeds are not pooled: what they get wrong differs, and would look better calibrated together.
     pools = by_seed(folds)
     return [
-        _ece("all folds' clips pooled", pools),
+        _ece("all folds' clips pooled", pools, "; ± over seeds" if len(pools) > 1 else ""),
         _ece("mean of the folds' own", [[fold] for fold in folds]),
     ]
 
 
-def _ece(which: str, pools: Sequence[Sequence[Measured]]) -> Row:
+def _ece(which: str, pools: Sequence[Sequence[Measured]], more: str = "") -> Row:
     """The mean over pools of models whose clips count as one set."""
     errors, chances = [], []
     for pool in pools:
@@ -302,7 +307,7 @@ def _ece(which: str, pools: Sequence[Sequence[Measured]]) -> Row:
         truth = np.concatenate([fold.truth for fold in pool])
         errors.append(calibration_error(truth, said))
         chances.append(calibration_by_chance(said))
-    note = f"{100 * np.mean(chances):.1f} if it were perfect, by chance alone"
+    note = f"{100 * np.mean(chances):.1f} if it were perfect, by chance alone{more}"
     return _row(f"ECE, 15 bins, {which}", errors, 0.05, 0.02, at_most=True, note=note)
 
 

@@ -33,10 +33,10 @@ from train.files import write, write_json
 from train.frontend import SAMPLE_RATE
 from train.held_out import Fold
 from train.measure import Measured, measure
-from train.recipe import load_recipe
-from train.rows import Row, adapted_ua, as_markdown, precision_row, rows
+from train.recipe import Recipe, load_recipe
+from train.rows import Row, adapted_ua, as_markdown, by_seed, precision_row, rows
 from train.runs import Material
-from train.splits import EMOBOX_FOLDS, Protocol
+from train.splits import Protocol
 from train.streams import Answers, by_position, pooled
 from train.suite_plots import plot_suite
 
@@ -45,7 +45,7 @@ PRECISION = "int8"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Order:
     """What to evaluate, and where.
 
@@ -70,6 +70,21 @@ class Order:
     target: str | None = "avx2"
 
 
+@dataclass(frozen=True)
+class Training:
+    """A cross-validation over EmoBox's folds.
+
+    Attributes:
+        seed: that all of its models were trained with.
+        folder: with a run for each.
+        folds: the runs' names.
+    """
+
+    seed: int
+    folder: Path
+    folds: tuple[str, ...]
+
+
 def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
     """Runs or resumes the whole evaluation and writes its files.
 
@@ -82,32 +97,52 @@ def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
     require_ravdess(load_corpus(order.data), "suite")
     material = runs.prepare(load_recipe(order.recipe), order.data, order.cache, order.whisper)
     recipe = material.recipe
-    random = _trained(material, order.out / "random", "random", order.seeds)
-    trainings = [recipe.seed + after for after in range(order.trainings)]
-    emobox = [_emobox(material, order, seed) for seed in trainings]
+    random = _cross_validated(material, order.out / "random", "random", order.seeds)
+    shared = [seed["accuracy"] for seed in random["seeds"]]
+    seeds = range(recipe.seed, recipe.seed + order.trainings)
+    trainings = [_training(material, order, seed) for seed in seeds]
     del material  # the whole corpus's recordings
-    folds = [fold for trained in emobox for fold in _measured(order, trained)]
-    precisions = _precision(order, emobox) if order.target is not None else []
-    table = rows(folds, [seed["accuracy"] for seed in random["seeds"]], precisions)
-    parts = [(_name(fold), fold.figures()) for fold in folds]
-    report = combined("emobox", parts, recipe)
+    folds = [fold for training in trainings for fold in _measured(order, training)]
+    report, table = _written(order, recipe, folds, rows(folds, shared))
+    plot_suite(report, folds, order.out / "plots")
+    if order.target is not None:
+        # The longest step, and another program's: what it might fail at loses nothing.
+        precisions = _precision(order, trainings)
+        report, table = _written(order, recipe, folds, rows(folds, shared, precisions))
+    return report, table
+
+
+def _written(
+    order: Order, recipe: Recipe, folds: Sequence[Measured], table: list[Row]
+) -> tuple[dict[str, Any], list[Row]]:
+    names = _names(folds)
+    parts = [(name, fold.figures()) for name, fold in zip(names, folds, strict=True)]
+    seeds = [training[0].seed for training in by_seed(folds)]
+    report = combined("emobox", parts, recipe, seeds)
     report |= {"rows": [row.as_json() for row in table], "detail": detail(folds)}
     write_json(order.out / "suite.json", report)
     markdown = as_markdown(table)
     write(order.out / "suite.md", lambda path: path.write_text(markdown, encoding="utf-8"))
-    plot_suite(report, folds, order.out / "plots")
     return report, table
+
+
+def _names(folds: Sequence[Measured]) -> list[str]:
+    several = len(by_seed(folds)) > 1
+    return [f"seed-{fold.seed}/{fold.name}" if several else fold.name for fold in folds]
 
 
 def detail(folds: Sequence[Measured]) -> dict[str, Any]:
     """What is behind the rows: each condition's figures, and UA by position in the streams."""
     conditions = {}
     for name in folds[0].clips:
-        each = [(_name(fold), fold.figures(name)) for fold in folds]
+        each = [fold.figures(name) for fold in folds]
         conditions[name] = {
-            "ua": float(np.mean([figures["ua"] for _, figures in each])),
+            "ua": float(np.mean([figures["ua"] for figures in each])),
             "ua_adapted": adapted_ua(folds, name),
-            "folds": [{"name": fold} | dict(figures) for fold, figures in each],
+            "folds": [
+                {"name": fold} | dict(figures)
+                for fold, figures in zip(_names(folds), each, strict=True)
+            ],
         }
     streams = {
         kind: {
@@ -135,27 +170,25 @@ def _windows(folds: Sequence[Measured]) -> dict[str, Any]:
         f"{samples / SAMPLE_RATE:g}": said[said.position == samples]
         for samples in np.unique(said.position)
     }
+    trainings = len(by_seed(folds))  # all of which hear the same windows
     return {
         "share": float(np.mean([fold.window_share for fold in folds])),
-        "by_seconds": {s: {"n": len(a.truth), "ua": a.ua()} for s, a in lengths.items()},
+        "by_seconds": {
+            s: {"n": len(a.truth) // trainings, "ua": a.ua()} for s, a in lengths.items()
+        },
     }
 
 
-def _name(fold: Measured) -> str:
-    return f"seed-{fold.seed}/{fold.name}"
-
-
-def _emobox(material: Material, order: Order, seed: int) -> Path:
-    """The folder of a cross-validation over EmoBox's folds; the recipe's own seed has the plain name."""
+def _training(material: Material, order: Order, seed: int) -> Training:
     own = material.recipe.seed
     folder = order.out / ("emobox" if seed == own else f"emobox-{seed}")
     recipe = msgspec.structs.replace(material.recipe, seed=seed)
-    _trained(replace(material, recipe=recipe), folder, "emobox")
-    return folder
+    report = _cross_validated(replace(material, recipe=recipe), folder, "emobox", 1)
+    return Training(seed, folder, tuple(fold["name"] for fold in report["folds"]))
 
 
-def _trained(
-    material: Material, folder: Path, protocol: Protocol, seeds: int = 1
+def _cross_validated(
+    material: Material, folder: Path, protocol: Protocol, seeds: int
 ) -> dict[str, Any]:
     """A cross-validation's result file, of what is there already where it fits."""
     report, histories = runs.crossval_run(material, folder, protocol, seeds)
@@ -163,28 +196,30 @@ def _trained(
     return report
 
 
-def _measured(order: Order, trained: Path) -> list[Measured]:
+def _measured(order: Order, training: Training) -> list[Measured]:
     corpus, voice = load_ravdess(order.data), load_voice()
-    names = [f"fold-{number}" for number in range(1, len(EMOBOX_FOLDS) + 1)]
     # Each fold's recordings are let go of before the next one's are read.
-    return [measure(Fold(trained / name, corpus, order.cache, voice)) for name in names]
+    return [
+        measure(Fold(training.folder / name, corpus, order.cache, voice), training.seed)
+        for name in training.folds
+    ]
 
 
-def _precision(order: Order, emobox: Sequence[Path]) -> list[Row]:
+def _precision(order: Order, trainings: Sequence[Training]) -> list[Row]:
     """What int8 changes, as `emotion-export` finds it; no row where that is not installed."""
     if importlib.util.find_spec("onnxscript") is None:
         _log.warning("%s against fp32 is not measured: install the extra `export`", PRECISION)
         return []
-    judged = [_judged(order, trained) for trained in emobox]
+    judged = [_judged(order, training.folder) for training in trainings]
     return [precision_row(f"{PRECISION} ({order.target})", judged)]
 
 
-def _judged(order: Order, trained: Path) -> list[tuple[float, float]]:
+def _judged(order: Order, emobox: Path) -> list[tuple[float, float]]:
     """UA of each fold's model on its held-out clips, in float32 and in int8."""
-    out = order.out / trained.name.replace("emobox", PRECISION)
-    command = [sys.executable, "-m", "export", "--run", str(trained / "fold-1"), "--out", str(out)]
+    out = order.out / emobox.name.replace("emobox", PRECISION)
+    command = [sys.executable, "-m", "export", "--run", str(emobox / "fold-1"), "--out", str(out)]
     command += ["--precision", PRECISION, "--target", str(order.target)]
-    command += ["--judge", str(trained), "--data", str(order.data)]
+    command += ["--judge", str(emobox), "--data", str(order.data)]
     path = out / "parity.json"
     path.unlink(missing_ok=True)  # what an earlier export left is no answer
     done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)

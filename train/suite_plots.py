@@ -2,17 +2,19 @@
 reliability, confusion."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from train.evaluate import ECE_BINS
 from train.measure import Measured
 from train.report import ACCENT, blank, plot_confusion, save_plot
-from train.rows import adapted_ua
+from train.rows import adapted_ua, by_seed
 from train.streams import SETTLED, by_position, pooled
 
 _GREY: Final = "#888888"
@@ -34,6 +36,8 @@ def plot_suite(report: dict[str, Any], folds: Sequence[Measured], to: Path) -> N
         to: the folder; made where it is missing.
     """
     title = f"{report['recipe']['name']}, unseen actors (EmoBox folds, speech)"
+    if "trainings" in report:
+        title += f", {len(report['trainings'])} trainings"
     save_plot(plot_conditions(folds, title), to / "conditions.png")
     save_plot(plot_reliability(folds, title), to / "reliability.png")
     save_plot(plot_confusion(report["confusion"], title), to / "confusion.png")
@@ -74,7 +78,7 @@ def plot_hand_over(folds: Sequence[Measured], title: str) -> Figure:
 
 
 def plot_conditions(folds: Sequence[Measured], title: str) -> Figure:
-    """UA of whole clips under each condition, with its standard deviation over the folds, and,
+    """UA of whole clips under each condition, with its standard deviation over the models, and,
     where the model adapts, what it is once a voice is known in that condition."""
     names = list(folds[0].clips)
     uas = 100 * np.array([[fold.figures(name)["ua"] for name in names] for fold in folds])
@@ -100,22 +104,37 @@ def plot_conditions(folds: Sequence[Measured], title: str) -> Figure:
 
 
 def plot_reliability(folds: Sequence[Measured], title: str) -> Figure:
-    """How often the model is right, by how sure it is; the bars below show how many clips that is."""
-    said = np.concatenate([fold.clips["clean"] for fold in folds])
-    right = said.argmax(axis=1) == np.concatenate([fold.truth for fold in folds])
-    sure = said.max(axis=1)
-    index = np.clip(np.ceil(sure * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)
-    filled = [i for i in range(ECE_BINS) if (index == i).any()]
+    """How often the model is right, by how sure it is, a line for each seed; the bars below show how
+    many clips that is."""
     figure, axes = blank(4.8, 4.4)
     axes.plot([0, 100], [0, 100], color=_GREY, linewidth=0.8)
-    shares = [100 * float(np.mean(index == i)) for i in filled]
-    axes.bar([100 * (i + 0.5) / ECE_BINS for i in filled], shares, 100 / ECE_BINS, color="#cfd8e6")
-    confidence = [100 * float(sure[index == i].mean()) for i in filled]
-    accuracy = [100 * float(right[index == i].mean()) for i in filled]
-    axes.plot(confidence, accuracy, "o-", color=ACCENT, markersize=4)
+    sure = np.concatenate([fold.clips["clean"].max(axis=1) for fold in folds])
+    shares = np.bincount(_bins(sure), minlength=ECE_BINS) / len(sure)
+    middles = 100 * (np.arange(ECE_BINS) + 0.5) / ECE_BINS
+    axes.bar(middles, 100 * shares, 100 / ECE_BINS, color="#cfd8e6")
+    seeds = by_seed(folds)
+    for pool, colour in zip(seeds, cycle((ACCENT, *_OTHERS))):
+        label = f"seed {pool[0].seed}" if len(seeds) > 1 else None
+        axes.plot(*_reliability(pool), "o-", color=colour, markersize=4, label=label)
+    if len(seeds) > 1:
+        axes.legend(fontsize=8, loc="upper left")
     axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="confidence, %", ylabel="right, %")
     axes.set_title(title, fontsize=9)
     return figure
+
+
+def _reliability(folds: Sequence[Measured]) -> tuple[list[float], list[float]]:
+    """Mean confidence and accuracy, in percent, in each bin that has clips."""
+    said = np.concatenate([fold.clips["clean"] for fold in folds])
+    right = said.argmax(axis=1) == np.concatenate([fold.truth for fold in folds])
+    sure = said.max(axis=1)
+    bins = [_bins(sure) == i for i in np.unique(_bins(sure))]
+    confidence = [100 * float(sure[inside].mean()) for inside in bins]
+    return confidence, [100 * float(right[inside].mean()) for inside in bins]
+
+
+def _bins(confidence: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    return np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
 
 
 def _curve(axes: Axes, course: Sequence[float], label: str, colour: str) -> None:

@@ -1,19 +1,16 @@
 """The figures against scikit-learn's, and the result file's shape."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
 
-from emotion.errors import ConfigurationError
 from emotion.labels import EMOTIONS
 from train.evaluate import (
     Figures,
     calibration_error,
     combined,
-    crossval_metrics,
     figures,
     result,
     summary,
@@ -120,32 +117,11 @@ def test_the_summary_leaves_the_tables_out(recipe: Recipe) -> None:
     ]
 
 
-def _crossval(folder: Path, seed: int, broken: str = "") -> Path:
-    folder.mkdir()
-    parts = [(f"fold-{fold}", figures(*_answers(240, 10 * seed + fold))) for fold in (1, 2)]
-    report = combined("emobox", parts, Recipe(name="small", seed=seed))
-    for fold in report["folds"]:
-        fold.pop(broken, None)
-    (folder / "crossval.json").write_text(json.dumps(report))
-    return folder
-
-
-def test_the_figures_of_several_seeds_are_stored_as_their_mean(tmp_path: Path) -> None:
-    folders = [_crossval(tmp_path / str(seed), seed) for seed in (42, 43)]
-    recipe = Recipe(name="small", seed=42)
-    (first, second, both) = (
-        crossval_metrics(given, recipe)["emobox"] for given in (folders[:1], folders[1:], folders)
-    )
-    assert first["ua"] != second["ua"]
-    assert both["ua"] == pytest.approx((first["ua"] + second["ua"]) / 2)
-    assert (first["n"], both["n"]) == (480, 960)
-    reported = json.loads((folders[0] / "crossval.json").read_text())
-    assert first == summary(reported)
-
-
-def test_figures_that_are_not_those_of_a_cross_validation_are_refused(tmp_path: Path) -> None:
-    folder = _crossval(tmp_path / "broken", 42, broken="confusion")
-    with pytest.raises(ConfigurationError, match=r"no readable crossval\.json"):
-        crossval_metrics([folder], Recipe(name="small"))
-    with pytest.raises(ConfigurationError, match="is not the one being fitted"):
-        crossval_metrics([_crossval(tmp_path / "whole", 42)], Recipe(name="small", epochs=3))
+def test_clips_that_several_trainings_judged_are_counted_once() -> None:
+    parts = [(f"seed-{seed}/fold-1", figures(*_answers(9, seed))) for seed in (1, 2)]
+    report = combined("emobox", parts, Recipe(name="small"), [1, 2])
+    assert (report["n"], report["trainings"]) == (9, [1, 2])
+    assert summary(report)["trainings"] == [1, 2]
+    assert report["ua"] == pytest.approx((parts[0][1]["ua"] + parts[1][1]["ua"]) / 2)
+    alone = combined("emobox", parts[:1], Recipe(name="small"), [1])
+    assert alone["n"] == 9 and "trainings" not in alone

@@ -138,17 +138,33 @@ def test_of_several_seeds_each_ones_figure_stands_beside_the_mean() -> None:
     line = next(text for text in as_markdown(list(found.values())).splitlines() if "telep" in text)
     assert "| +10.0 below clean (+0.0 / +20.0) |" in line
     one = rows(folds[:1], [0.95])
-    assert all(row.seeds == () for row in one) and "(" not in as_markdown(one[:1]).splitlines()[-1]
+    assert all(row.seeds == () for row in one) and "each seed" not in as_markdown(one)
+    assert "held to (each seed)" in as_markdown(list(found.values()))
 
 
 def test_seeds_are_not_pooled_when_calibration_is_judged() -> None:
     # Of two models that say 91 % and are right on 80 and on all, pooled errors would cancel out.
-    folds = [measured("fold-1", 0.8), measured("fold-1", 1.0, seed=43)]
-    row = find("pooled", {each.figure: each for each in rows(folds, [0.95])})
+    # Within a seed they are: of folds that are right on 80 and on all, too much and too little do.
+    folds = [
+        measured(fold, right, seed)
+        for seed, rights in ((42, (0.8, 0.8)), (43, (1.0, 0.8)))
+        for fold, right in zip(("fold-1", "fold-2"), rights, strict=True)
+    ]
+    found = {each.figure: each for each in rows(folds, [0.95])}
     confidence = 0.9 + 0.1 / 8
-    apart = [confidence - 0.8, 1.0 - confidence]
-    assert row.models == pytest.approx(apart, abs=1e-6)
-    assert row.value == pytest.approx(np.mean(apart), abs=1e-6)
+    row = find("pooled", found)
+    assert row.models == pytest.approx([confidence - 0.8, confidence - 0.9], abs=1e-6)
+    assert row.seeds == row.models and row.value == pytest.approx(np.mean(row.models))
+    assert row.note.endswith("± over seeds")
+    own = find("folds' own", found)
+    apart = [confidence - 0.8] * 2 + [1.0 - confidence, confidence - 0.8]
+    assert own.models == pytest.approx(apart, abs=1e-6) and "seeds" not in own.note
+
+
+def test_windows_that_every_seed_hears_are_counted_once() -> None:
+    folds = [measured("fold-1", 0.8), measured("fold-1", 0.9, seed=43)]
+    found = {each.figure: each for each in rows(folds, [0.95])}
+    assert find("neutral-heavy call", found).note.endswith("; 240 windows")
 
 
 def test_the_printed_table_says_which_figures_share_actors_and_which_were_missed() -> None:
@@ -175,7 +191,7 @@ def test_live_windows_are_held_against_the_same_windows_unadapted() -> None:
 def test_the_table_for_documents_has_the_same_cells() -> None:
     said = list(table(telephone=0.5).values())
     lines = as_markdown(said).splitlines()
-    assert lines[0] == "| figure | ± sd over models | held to (each seed) | reach | aim |  |"
+    assert lines[0] == "| figure | ± sd over models | held to | reach | aim |  |"
     assert {line.count("|") for line in lines} == {7}
     row = next(line for line in lines if "telephone" in line)
     assert row.endswith("| MISSED |") and "| ≤ 3 | ≤ 1 |" in row

@@ -16,6 +16,7 @@ import soundfile
 from tests.speech import speech_like
 from train import held_out, measure, rows, runs, suite
 from train.__main__ import main
+from train.checkpoint import load_checkpoint
 from train.rows import UNSEEN
 from train.splits import EMOBOX_FOLDS, Split
 
@@ -32,7 +33,6 @@ batch_size = 16
 epochs = 2
 """
 
-SEEDS = ["seed-42", "seed-43"]
 FOLDS = [f"fold-{number}" for number in range(1, 7)]
 
 
@@ -56,9 +56,12 @@ class Evaluation:
     folder: Path
     arguments: list[object]
 
-    def again(self, monkeypatch: pytest.MonkeyPatch, target: str = "none") -> int:
-        options = ["--out", self.folder / "run", "--cache", self.folder / "cache"]
-        return _program(monkeypatch, [*self.arguments, *options, "--target", target])
+    def again(
+        self, monkeypatch: pytest.MonkeyPatch, target: str = "none", trainings: int = 2
+    ) -> int:
+        options: list[object] = ["--out", self.folder / "run", "--cache", self.folder / "cache"]
+        options += ["--target", target, "--trainings", str(trainings)]
+        return _program(monkeypatch, [*self.arguments, *options])
 
     def report(self) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((self.folder / "run" / "suite.json").read_text())
@@ -83,7 +86,7 @@ def finished(spoken: Path, whisper: Path, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("finished")
     (folder / "small.toml").write_text(RECIPE)
     inputs = ["--recipe", folder / "small.toml", "--data", spoken, "--whisper", whisper]
-    evaluation = Evaluation(folder, [*inputs, "--seeds", "2", "--trainings", "2"])
+    evaluation = Evaluation(folder, [*inputs, "--seeds", "1"])
     with pytest.MonkeyPatch.context() as monkeypatch:
         assert evaluation.again(monkeypatch) == 0
     return evaluation
@@ -98,12 +101,11 @@ def evaluation(finished: Evaluation, tmp_path: Path) -> Evaluation:
 
 def test_one_command_writes_every_row_what_is_behind_it_and_plots(evaluation: Evaluation) -> None:
     report, run = evaluation.report(), evaluation.folder / "run"
-    assert (report["protocol"], report["adaptation"], report["n"]) == ("emobox", "none", 192)
-    seeds = [
-        json.loads((run / folder / "crossval.json").read_text())
-        for folder in ("emobox", "emobox-43")
-    ]
-    assert [seed["recipe"]["seed"] for seed in seeds] == [42, 43]
+    assert (report["protocol"], report["adaptation"], report["n"]) == ("emobox", "none", 96)
+    assert report["trainings"] == [42, 43]
+    trained = [run / "emobox" / "fold-1", run / "emobox-43" / "fold-1"]
+    assert [load_checkpoint(folder).recipe.seed for folder in trained] == [42, 43]
+    seeds = [json.loads((fold.parent / "crossval.json").read_text()) for fold in trained]
     assert seeds[0]["confusion"] != seeds[1]["confusion"]
     assert report["rows"][0]["seeds"] == pytest.approx([seed["ua"] for seed in seeds])
     assert report["ua"] == report["rows"][0]["value"]
@@ -119,7 +121,7 @@ def test_one_command_writes_every_row_what_is_behind_it_and_plots(evaluation: Ev
     assert set(report["detail"]["hand_over_ua_by_position"]) == ways
     assert len(report["detail"]["ua_by_position"]["balanced"]["adapted"]) == 8
     windows = report["detail"]["windows"]
-    assert sum(part["n"] for part in windows["by_seconds"].values()) >= 96
+    assert 96 <= sum(part["n"] for part in windows["by_seconds"].values()) <= 4 * 96
     assert 0 < windows["share"] <= 1
     for plot in ("adaptation", "conditions", "reliability", "confusion", "hand_over"):
         assert (run / "plots" / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
@@ -135,11 +137,16 @@ def test_what_is_done_is_not_done_again_and_gives_the_same_table(
     assert evaluation.report() == before
     printed = " ".join(capsys.readouterr().out.split())
     assert "telephone" in printed and "babble 5 dB" in printed and "random" in printed
+    assert "96 clips, 2 trainings of each fold" in printed and "with seed 42, 43" in printed
+    assert evaluation.again(monkeypatch, trainings=1) == 0
+    alone = evaluation.report()
+    assert "trainings" not in alone and [fold["name"] for fold in alone["folds"]] == FOLDS
+    assert alone["rows"][0]["value"] == before["rows"][0]["seeds"][0]
 
 
 @pytest.mark.parametrize(
     ("change", "trained"),
-    [("a model is missing", ["fold-3"]), ("another recipe", SEEDS + 2 * FOLDS)],
+    [("a model is missing", ["fold-3"]), ("another recipe", ["seed-42", *FOLDS, *FOLDS])],
 )
 def test_a_model_is_trained_again_where_it_is_missing_or_another_recipes(
     change: str, trained: list[str], evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
@@ -198,24 +205,30 @@ def test_int8_is_judged_by_the_exporter_on_every_fold(
     assert row["seeds"] == pytest.approx([0.01, 0.02])
     assert row["models"] == pytest.approx([0.49, 0.59, 0.48, 0.58])
     run = evaluation.folder / "run"
-    for command, folder in zip(asked, ("emobox", "emobox-43"), strict=True):
+    for command, folder, out in zip(
+        asked, ("emobox", "emobox-43"), ("int8", "int8-43"), strict=True
+    ):
+        assert command[command.index("--out") + 1] == str(run / out)
         assert command[1:3] == ["-m", "export"] and "avx512_vnni" in command
         assert command[command.index("--judge") + 1] == str(run / folder)
         assert command[command.index("--run") + 1] == str(run / folder / "fold-1")
 
 
-def test_an_exporter_that_fails_is_an_error_of_one_line(
+def test_an_exporter_that_fails_is_an_error_of_one_line_and_the_other_rows_are_written(
     evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = evaluation.report()
+    (evaluation.folder / "run" / "suite.json").unlink()
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=2))
     assert evaluation.again(monkeypatch, "avx2") == 2
     assert "ended with 2" in capsys.readouterr().err
+    assert evaluation.report() == before
 
 
 def test_without_the_exporter_the_row_is_missing_and_the_log_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(suite.importlib.util, "find_spec", lambda _: None)
-    order = suite.Order("stream", tmp_path, tmp_path, tmp_path)
+    order = suite.Order(recipe="stream", data=tmp_path, out=tmp_path, cache=tmp_path)
     assert suite._precision(order, []) == []
     assert "install the extra `export`" in caplog.text
