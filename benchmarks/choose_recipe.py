@@ -104,36 +104,43 @@ def unreported(text: str) -> range:
     return seeds
 
 
-def trainings(clips: Sequence[Clip], protocol: Protocol, seeds: range, songs: bool) -> list[Split]:
-    """The splits of a protocol; `seeds` are the random ones'."""
-    if protocol is Protocol.random:
-        return [random_split(clips, seed) for seed in seeds]
-    return inner_splits(clips, songs)
+def fits(
+    clips: Sequence[Clip], protocol: Protocol, seeds: range, songs: bool, trainings: int
+) -> list[tuple[Split, int]]:
+    """The splits of a protocol, each with the seed of its fit.
 
-
-def measure(material: Material, protocol: Protocol, seeds: range) -> dict[str, Any]:
-    """Means and spread over the models of one protocol, as a result file has them.
-
-    Random split S is fitted with seed S, as for a report; all of `actors` with the first seed.
+    Random split S is fitted with seed S, as for a report; `actors` with so many of the seeds.
     """
+    if protocol is Protocol.random:
+        return [(random_split(clips, seed), seed) for seed in seeds]
+    return [(split, seed) for seed in seeds[:trainings] for split in inner_splits(clips, songs)]
+
+
+def measure(
+    material: Material, protocol: Protocol, seeds: range, trainings: int = 1
+) -> dict[str, Any]:
+    """Means and spread over the models of one protocol, as a result file has them."""
     recipe = material.recipe
-    splits = trainings(material.clips, protocol, seeds, recipe.songs)
     randomly = protocol is Protocol.random
-    fit_seeds = seeds if randomly else [seeds[0]] * len(splits)
+    planned = fits(material.clips, protocol, seeds, recipe.songs, trainings)
+    several = not randomly and trainings > 1
     parts: list[tuple[str, Figures]] = []
     folds: list[Measured] = []
-    for split, seed in track(list(zip(splits, fit_seeds, strict=True)), str(protocol)):
+    for split, seed in track(planned, str(protocol)):
         with TemporaryDirectory() as folder:
             trained = train_split(material, split, seed, Path(folder))
             if trained.measured is None:
                 raise CorpusError(f"{split.name}: no clip is held out")
             if not randomly:
                 folds.append(judged(material, split, seed, trained, Path(folder)))
-        parts.append((split.name, trained.measured))
+        name = f"seed-{seed}/{split.name}" if several else split.name
+        parts.append((name, trained.measured))
     # "other": that these are EmoBox's folds does not make it EmoBox's protocol.
-    report = combined("random" if randomly else "other", parts, recipe)
+    report = combined(
+        "random" if randomly else "other", parts, recipe, seeds[:trainings] if several else ()
+    )
     rows = [row.as_json() for row in unseen(folds)] if folds else []
-    return report | {"fit_seeds": [*fit_seeds], "rows": rows}
+    return report | {"fit_seeds": [seed for _, seed in planned], "rows": rows}
 
 
 def judged(material: Material, split: Split, seed: int, trained: Trained, folder: Path) -> Measured:
@@ -161,11 +168,18 @@ def lines(protocol: Protocol, report: dict[str, Any]) -> list[str]:
     ]
     names = [part["name"] for part in report["seeds" if protocol is Protocol.random else "folds"]]
     first = f"{protocol}, {names[0]} to {names[-1]} ({len(names)}), %: {', '.join(texts)}"
-    return [first] + [
-        f"  {100 * row['value']:.1f}  {row['figure']}"
-        + (f" ({row['note']})" if row["note"] else "")
-        for row in report["rows"]
-    ]
+    return [first, *map(_line, report["rows"])]
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A figure of the suite; of several seeds, what each one's is held to, too."""
+    said = [row["note"]] if row["note"] else []
+    if row["seeds"]:
+        held = " / ".join(f"{100 * each:.1f}" for each in row["seeds"])
+        said.append(f"{row['basis'] or 'by seed'} {held}")
+    return f"  {100 * row['value']:.1f}  {row['figure']}" + (
+        f" ({'; '.join(said)})" if said else ""
+    )
 
 
 @app.command()
@@ -181,20 +195,27 @@ def choose(
     seeds: Annotated[
         str,
         typer.Option(
-            help="Of the random splits; the first is that of every fit on actors. Never 42 to 46."
+            help="Of the random splits; the first ones are those of fits on actors. Never 42 to 46."
         ),
     ] = "7-11",
+    trainings: Annotated[
+        int, typer.Option(min=1, help="Of each set of actors, with so many of the seeds.")
+    ] = 1,
     whisper: Annotated[str | None, typer.Option(help="Hub name or folder.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of the feature cache.")] = None,
     json: Annotated[Path | None, typer.Option(help="Result file to write.")] = None,
 ) -> None:
     """Measure a recipe with changes, on what no report shows."""
     drawn = unreported(seeds)
+    if trainings > len(drawn):
+        raise ConfigurationError(
+            f"--trainings {trainings}: expected at most {len(drawn)}, as many as --seeds {seeds} has"
+        )
     changed = overridden(load_recipe(recipe), settings or [])
     material = prepare(changed, data, cache or default_cache(), whisper)
     reports = {}
     for each in [protocol] if protocol else list(Protocol):
-        reports[str(each)] = measure(material, each, drawn)
+        reports[str(each)] = measure(material, each, drawn, trainings)
         typer.echo("\n".join(lines(each, reports[str(each)])))
     if json is not None:
         write_json(json, reports)

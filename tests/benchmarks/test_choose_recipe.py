@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import choose_recipe
-from benchmarks.choose_recipe import Protocol, measure, overridden, trainings, unreported
+from benchmarks.choose_recipe import Protocol, fits, lines, measure, overridden, unreported
 from emotion.errors import ConfigurationError
 from tests.train.measured import measured as made_up
 from train.corpora import Clip
@@ -54,7 +54,9 @@ def hears(monkeypatch: pytest.MonkeyPatch) -> Callable[[Features], None]:
             return Trained(material.embedder, fitted, figures(held_out.emotions, found))
 
         monkeypatch.setattr(choose_recipe, "train_split", train_split)
-        monkeypatch.setattr(choose_recipe, "judged", lambda _, split, *__: made_up(split.name, 0.5))
+        monkeypatch.setattr(
+            choose_recipe, "judged", lambda _, split, seed, *__: made_up(split.name, 0.5, seed)
+        )
 
     return instead
 
@@ -72,8 +74,8 @@ def test_the_actors_of_the_fold_that_is_set_aside_are_neither_trained_on_nor_jud
     songs: bool,
 ) -> None:
     corpus = features()
-    splits = trainings(corpus.clips, Protocol.actors, SEEDS, songs)
-    for number, (split, aside) in enumerate(zip(splits, EMOBOX_FOLDS, strict=True)):
+    planned = fits(corpus.clips, Protocol.actors, SEEDS, songs, 1)
+    for number, ((split, _), aside) in enumerate(zip(planned, EMOBOX_FOLDS, strict=True)):
         judged = EMOBOX_FOLDS[(number + 1) % 6]
         assert set(corpus[split.test].actors) == judged
         assert set(corpus[split.train].actors) == set(range(1, 25)) - judged - aside
@@ -106,6 +108,28 @@ def test_random_splits_and_fits_are_those_of_the_seeds_asked_for(
     assert drawn == report["fit_seeds"] == [7, 8]
     assert [part["name"] for part in report["seeds"]] == ["seed-7", "seed-8"]
     assert set(measure(material(), Protocol.actors, SEEDS)["fit_seeds"]) == {7}
+
+
+def test_actors_may_be_judged_by_models_of_several_seeds(hears: Callable[[Features], None]) -> None:
+    hears(features())
+    one, both = (measure(material(), Protocol.actors, SEEDS, count) for count in (1, 2))
+    assert both["fit_seeds"] == [7] * 6 + [8] * 6 and both["trainings"] == [7, 8]
+    assert both["n"] == one["n"]
+    assert [part["name"] for part in both["folds"][::6]] == [
+        "seed-7/fold-2-not-1",
+        "seed-8/fold-2-not-1",
+    ]
+    assert both["folds"][:6] == [part | {"name": f"seed-7/{part['name']}"} for part in one["folds"]]
+    assert both["folds"][6]["ece"] != both["folds"][0]["ece"]
+    printed = lines(Protocol.actors, both)
+    assert "  50.0  UA, whole clips, no adaptation (by seed 50.0 / 50.0)" in printed
+    (telephone,) = [line for line in printed if "telephone" in line]
+    assert telephone.endswith("; below clean 0.0 / 0.0)")
+
+
+def test_more_trainings_than_seeds_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="expected at most 2, as many as --seeds 7-8 has"):
+        choose_recipe.choose(Path(), seeds="7-8", trainings=3)
 
 
 @pytest.mark.parametrize("text", ["42", "46", "7-42", "40-50", "44-45"])
