@@ -79,10 +79,17 @@ def calibration_error(
     """Expected calibration error over equally wide bins of confidence (Guo et al. 2017)."""
     confidence = predicted.max(axis=1).astype(np.float64)
     correct = predicted.argmax(axis=1) == truth
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    index = confidence_bins(confidence, bins)
     gaps = np.zeros(bins)
     np.add.at(gaps, index, correct - confidence)
     return float(np.abs(gaps).sum() / len(truth))
+
+
+def confidence_bins(
+    confidence: npt.NDArray[np.float64], bins: int = ECE_BINS
+) -> npt.NDArray[np.int64]:
+    """In which of equally wide bins each confidence lies, from 0: int64 [n]."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 def result(protocol: Protocol, measured: Figures, recipe: Recipe) -> dict[str, Any]:
@@ -122,7 +129,7 @@ def combined(
         | {"sd": spread}
         | counts
         | ({"trainings": list(trainings)} if len(trainings) > 1 else {})
-        | {models_key(protocol): listed}
+        | {"seeds" if protocol == "random" else "folds": listed}
         | {"recipe": msgspec.to_builtins(recipe)}
     )
 
@@ -131,11 +138,6 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
     """What of a result file travels inside a model: the figures without the tables behind them."""
     keys = ("adaptation", "n", "trainings", *AVERAGED, "sd", "per_class")
     return {key: report[key] for key in keys if key in report}
-
-
-def models_key(protocol: Protocol) -> str:
-    """Under which key a result file lists the models."""
-    return "seeds" if protocol == "random" else "folds"
 
 
 def _column(parts: Sequence[tuple[str, Figures]], key: str) -> npt.NDArray[np.float64]:

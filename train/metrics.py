@@ -56,7 +56,9 @@ def crossval_metrics(folders: Sequence[Path], recipe: Recipe) -> dict[str, Any]:
             )
         # A random split is trained with the seed that it is drawn with.
         seed = 0 if report.protocol == "random" else report.recipe.seed
-        models = {(model["name"], seed): _figures(model) for model in _models(report)}
+        models: dict[tuple[str, int], Figures] = {
+            (model["name"], seed): model for model in _models(report)
+        }
         if known := found[report.protocol].keys() & models.keys():
             names = ", ".join(sorted(name for name, _ in known))
             raise ConfigurationError(
@@ -83,10 +85,6 @@ def _read(folder: Path) -> Report:
 
 def _models(report: Report) -> Models:
     return report.folds or report.seeds or []
-
-
-def _figures(model: Model) -> Figures:
-    return msgspec.convert(model, Figures)
 
 
 def _summary(

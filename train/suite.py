@@ -33,8 +33,8 @@ from train.files import write, write_json
 from train.frontend import SAMPLE_RATE
 from train.held_out import Fold
 from train.measure import Measured, measure
-from train.recipe import Recipe, load_recipe
-from train.rows import Row, adapted_ua, as_markdown, by_seed, precision_row, rows
+from train.recipe import load_recipe
+from train.rows import Row, adapted_ua, as_markdown, by_seed, precision_row, rows, unseen
 from train.runs import Material
 from train.splits import Protocol
 from train.streams import Answers, by_position, pooled
@@ -103,27 +103,24 @@ def evaluate(order: Order) -> tuple[dict[str, Any], list[Row]]:
     trainings = [_training(material, order, seed) for seed in seeds]
     del material  # the whole corpus's recordings
     folds = [fold for training in trainings for fold in _measured(order, training)]
-    report, table = _written(order, recipe, folds, rows(folds, shared))
+    parts = [(name, fold.figures()) for name, fold in zip(_names(folds), folds, strict=True)]
+    report = combined("emobox", parts, recipe, seeds) | {"rows": [], "detail": detail(folds)}
     plot_suite(report, folds, order.out / "plots")
+    heard = unseen(folds)
+    table = _written(order.out, report, rows(heard, shared))
     if order.target is not None:
         # The longest step, and another program's: what it might fail at loses nothing.
-        precisions = _precision(order, trainings)
-        report, table = _written(order, recipe, folds, rows(folds, shared, precisions))
+        table = _written(order.out, report, rows(heard, shared, _precision(order, trainings)))
     return report, table
 
 
-def _written(
-    order: Order, recipe: Recipe, folds: Sequence[Measured], table: list[Row]
-) -> tuple[dict[str, Any], list[Row]]:
-    names = _names(folds)
-    parts = [(name, fold.figures()) for name, fold in zip(names, folds, strict=True)]
-    seeds = [training[0].seed for training in by_seed(folds)]
-    report = combined("emobox", parts, recipe, seeds)
-    report |= {"rows": [row.as_json() for row in table], "detail": detail(folds)}
-    write_json(order.out / "suite.json", report)
+def _written(out: Path, report: dict[str, Any], table: list[Row]) -> list[Row]:
+    """Puts the table into the report, and both into their files."""
+    report["rows"] = [row.as_json() for row in table]
+    write_json(out / "suite.json", report)
     markdown = as_markdown(table)
-    write(order.out / "suite.md", lambda path: path.write_text(markdown, encoding="utf-8"))
-    return report, table
+    write(out / "suite.md", lambda path: path.write_text(markdown, encoding="utf-8"))
+    return table
 
 
 def _names(folds: Sequence[Measured]) -> list[str]:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from train.evaluate import ECE_BINS
+from train.evaluate import ECE_BINS, confidence_bins
 from train.measure import Measured
 from train.report import ACCENT, blank, plot_confusion, save_plot
 from train.rows import adapted_ua, by_seed
@@ -108,8 +107,8 @@ def plot_reliability(folds: Sequence[Measured], title: str) -> Figure:
     many clips that is."""
     figure, axes = blank(4.8, 4.4)
     axes.plot([0, 100], [0, 100], color=_GREY, linewidth=0.8)
-    sure = np.concatenate([fold.clips["clean"].max(axis=1) for fold in folds])
-    shares = np.bincount(_bins(sure), minlength=ECE_BINS) / len(sure)
+    sure = np.concatenate([fold.clips["clean"] for fold in folds]).max(axis=1).astype(np.float64)
+    shares = np.bincount(confidence_bins(sure), minlength=ECE_BINS) / len(sure)
     middles = 100 * (np.arange(ECE_BINS) + 0.5) / ECE_BINS
     axes.bar(middles, 100 * shares, 100 / ECE_BINS, color="#cfd8e6")
     seeds = by_seed(folds)
@@ -127,14 +126,11 @@ def _reliability(folds: Sequence[Measured]) -> tuple[list[float], list[float]]:
     """Mean confidence and accuracy, in percent, in each bin that has clips."""
     said = np.concatenate([fold.clips["clean"] for fold in folds])
     right = said.argmax(axis=1) == np.concatenate([fold.truth for fold in folds])
-    sure = said.max(axis=1)
-    bins = [_bins(sure) == i for i in np.unique(_bins(sure))]
+    sure = said.max(axis=1).astype(np.float64)
+    index = confidence_bins(sure)
+    bins = [index == i for i in np.unique(index)]
     confidence = [100 * float(sure[inside].mean()) for inside in bins]
     return confidence, [100 * float(right[inside].mean()) for inside in bins]
-
-
-def _bins(confidence: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    return np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
 
 
 def _curve(axes: Axes, course: Sequence[float], label: str, colour: str) -> None:

@@ -7,14 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
 
 from emotion.labels import EMOTIONS
-from train.evaluate import (
-    Figures,
-    calibration_error,
-    combined,
-    figures,
-    result,
-    summary,
-)
+from train.evaluate import Figures, calibration_error, combined, figures, result, summary
 from train.recipe import Recipe
 
 

@@ -16,12 +16,13 @@ from train.rows import (
     calibration_by_chance,
     precision_row,
     rows,
+    unseen,
 )
 
 
 def table(**changed: float) -> dict[str, Row]:
     folds = [measured("fold-1", 0.8, **changed), measured("fold-2", 0.9, **changed)]
-    return {row.figure: row for row in rows(folds, [0.95, 0.97])}
+    return {row.figure: row for row in rows(unseen(folds), [0.95, 0.97])}
 
 
 def find(part: str, found: dict[str, Row]) -> Row:
@@ -129,7 +130,7 @@ def test_what_a_precision_changes_does_not_cancel_out_between_seeds() -> None:
 
 def test_of_several_seeds_each_ones_figure_stands_beside_the_mean() -> None:
     folds = [measured("fold-1", 0.8), measured("fold-1", 0.9, seed=43, telephone=0.7)]
-    found = {row.figure: row for row in rows(folds, [0.95, 0.97])}
+    found = {row.figure: row for row in rows(unseen(folds), [0.95, 0.97])}
     clips = find("whole clips, no adaptation", found)
     assert (clips.value, clips.seeds) == (pytest.approx(0.85), pytest.approx((0.8, 0.9)))
     telephone = find("telephone", found)
@@ -137,7 +138,7 @@ def test_of_several_seeds_each_ones_figure_stands_beside_the_mean() -> None:
     assert find("random", found).seeds == ()
     line = next(text for text in as_markdown(list(found.values())).splitlines() if "telep" in text)
     assert "| +10.0 below clean (+0.0 / +20.0) |" in line
-    one = rows(folds[:1], [0.95])
+    one = rows(unseen(folds[:1]), [0.95])
     assert all(row.seeds == () for row in one) and "each seed" not in as_markdown(one)
     assert "held to (each seed)" in as_markdown(list(found.values()))
 
@@ -150,7 +151,7 @@ def test_seeds_are_not_pooled_when_calibration_is_judged() -> None:
         for seed, rights in ((42, (0.8, 0.8)), (43, (1.0, 0.8)))
         for fold, right in zip(("fold-1", "fold-2"), rights, strict=True)
     ]
-    found = {each.figure: each for each in rows(folds, [0.95])}
+    found = {each.figure: each for each in rows(unseen(folds), [0.95])}
     confidence = 0.9 + 0.1 / 8
     row = find("pooled", found)
     assert row.models == pytest.approx([confidence - 0.8, confidence - 0.9], abs=1e-6)
@@ -163,16 +164,16 @@ def test_seeds_are_not_pooled_when_calibration_is_judged() -> None:
 
 def test_windows_that_every_seed_hears_are_counted_once() -> None:
     folds = [measured("fold-1", 0.8), measured("fold-1", 0.9, seed=43)]
-    found = {each.figure: each for each in rows(folds, [0.95])}
+    found = {each.figure: each for each in rows(unseen(folds), [0.95])}
     assert find("neutral-heavy call", found).note.endswith("; 240 windows")
 
 
 def test_the_printed_table_says_which_figures_share_actors_and_which_were_missed() -> None:
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(as_table(list(table(telephone=0.5).values()), "small"))
-    unseen, shared = console.export_text().split(RANDOM)
-    assert UNSEEN in unseen and "accuracy, random split" in shared
-    (telephone,) = [line for line in unseen.splitlines() if "telephone" in line]
+    others, shared = console.export_text().split(RANDOM)
+    assert UNSEEN in others and "accuracy, random split" in shared
+    (telephone,) = [line for line in others.splitlines() if "telephone" in line]
     assert "50.0 ± 0.0" in telephone and "+35.0 below clean" in telephone and "MISSED" in telephone
 
 
